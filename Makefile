@@ -1,0 +1,32 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test bench docs clean
+
+demo: $(VENV)/.installed
+	scripts/install-qemu
+	$(BIN)/vmstate demo
+
+test: $(VENV)/.installed-dev
+	scripts/install-qemu --for-tests
+	scripts/check $(BIN)
+
+bench: $(VENV)/.installed-dev
+	scripts/install-qemu --for-tests
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build -n -W -b html docs build/docs
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	scripts/make-venv $(VENV)
+	$(BIN)/pip install --quiet --editable . --constraint requirements.lock
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint requirements.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV) build .coverage* .mypy_cache .ruff_cache .pytest_cache

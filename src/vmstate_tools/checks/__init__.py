@@ -1,0 +1,1 @@
+"""One check per module; each yields findings."""

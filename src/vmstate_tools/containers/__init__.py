@@ -1,0 +1,1 @@
+"""What a stream can be wrapped in, told apart by content."""

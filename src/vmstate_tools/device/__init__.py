@@ -1,0 +1,1 @@
+"""Device sections: payload bytes and their description to named values."""

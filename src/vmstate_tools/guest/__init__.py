@@ -1,0 +1,1 @@
+"""The built-in guest: a bare-metal program whose memory tells its own moment."""

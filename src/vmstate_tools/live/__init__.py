@@ -1,0 +1,1 @@
+"""What runs or drives a virtual machine."""

@@ -1,0 +1,1 @@
+"""The protocol side of driving one QEMU: process, QMP session, features."""

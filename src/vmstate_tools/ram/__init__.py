@@ -1,0 +1,1 @@
+"""The `ram` section: page records to a page index."""

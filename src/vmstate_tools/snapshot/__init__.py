@@ -1,0 +1,1 @@
+"""Joins stream, ram and device; manifest and pairing. Files only."""

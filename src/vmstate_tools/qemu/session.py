@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from qemu.qmp import EventListener, ExecInterruptedError, ExecuteError, QMPClient, QMPError
-from qemu.qmp.protocol import ConnectError, StateError
+from qemu.qmp.protocol import ConnectError, Runstate, StateError
 
 from vmstate_tools.core.errors import QemuError, UsageError
 
@@ -119,6 +119,11 @@ class Session:
             raise QemuError(f"{path}: does not speak QMP ({_last_line(error)})") from error
         session._watch = asyncio.create_task(session._wake_when_lost())
         return session
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._client.runstate is not Runstate.RUNNING
 
     def submit(self, command: str, arguments: dict[str, Any] | None = None) -> asyncio.Task[Any]:
         """Queue a command behind those submitted before; the task ends with its answer.

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from vmstate_tools.core.errors import LocatedError
     from vmstate_tools.core.source import ByteSource
 
 
@@ -21,6 +22,22 @@ class SectionKind(IntEnum):
     PART = 0x02
     END = 0x03
     FULL = 0x04
+
+
+class CommandCode(IntEnum):
+    """The commands of QEMU 10.0.2 (enum qemu_vm_cmd)."""
+
+    OPEN_RETURN_PATH = 1
+    PING = 2
+    POSTCOPY_ADVISE = 3
+    POSTCOPY_LISTEN = 4
+    POSTCOPY_RUN = 5
+    POSTCOPY_RAM_DISCARD = 6
+    PACKAGED = 7
+    ENABLE_COLO = 8
+    POSTCOPY_RESUME = 9
+    RECV_BITMAP = 10
+    SWITCHOVER_START = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +84,8 @@ class Section(SectionStart):
     payload_end: int
     end: int
     """Behind the footer, or `payload_end` where the stream has none."""
+    problem: LocatedError | None = None
+    """Why the payload could not be read; `payload_end` is then where its footer was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +95,10 @@ class Command:
     offset: int
     end: int
     code: int
+    """A value of CommandCode, or one that is newer than this table."""
     payload_offset: int
+    payload_end: int
+    """Where the payload ends. PACKAGED: its embedded stream goes from here to `end`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +111,7 @@ class EndOfStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """The JSON description (vmdesc) behind EOF."""
+    """The JSON description (vmdesc) behind EOF; its text goes from `json_offset` to `end`."""
 
     offset: int
     end: int
@@ -103,6 +125,20 @@ class Trailing:
     offset: int
     end: int
     all_zero: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preamble:
+    """What stands before the first section, and what follows from it for the rest."""
+
+    header: Header
+    configuration: Configuration | None
+    """None for machine types up to 2.3, which have no such section."""
+    page_size: int
+    """Target page size in bytes."""
+    description: Description | None
+    """The description, where the source could be searched for it beforehand."""
+    end: int
 
 
 Record = Header | Configuration | Section | Command | EndOfStream | Description | Trailing

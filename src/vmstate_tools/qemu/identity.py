@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmstate_tools.qemu.session import QmpCommandError
-
 if TYPE_CHECKING:
     from vmstate_tools.qemu.session import Session
 
@@ -27,7 +25,8 @@ class Identity:
     package: str
     machine: str
     """Versioned machine type, as in the stream's configuration."""
-    accelerator: str
+    accelerator: str | None
+    """`kvm`, `tcg`, or None where QMP does not tell."""
     cpu_model: str | None
     name: str | None
     uuid: str | None
@@ -85,13 +84,11 @@ async def _object_type(session: Session, path: str) -> str:
     return kind
 
 
-async def _accelerator(session: Session) -> str:
+async def _accelerator(session: Session) -> str | None:
     if (await session.execute("query-kvm"))["enabled"]:
         return "kvm"
-    try:
-        return (await _object_type(session, "/machine/accel")).removesuffix("-accel")
-    except QmpCommandError:  # the machine shows its accelerator since QEMU 10.0 at the earliest
-        return "tcg"
+    jit = await session.execute("human-monitor-command", {"command-line": "info jit"})
+    return None if "only available with" in jit else "tcg"
 
 
 def _link(process_id: int | None, name: str) -> str | None:

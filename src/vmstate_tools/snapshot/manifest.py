@@ -57,6 +57,8 @@ class Qemu:
     binary: str | None
     argv: tuple[str, ...] | None
     """Its command line with the binary first; None when it could not be read."""
+    working_directory: str | None = None
+    """What relative names on the command line start from; None when it could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

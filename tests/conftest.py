@@ -1,6 +1,105 @@
 """What every test stands on."""
 
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import pytest
 from hypothesis import settings
 
+import vms
+from vms import Qemu, Vm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+Part = TypeVar("Part")
+
 settings.register_profile("ci", derandomize=True, max_examples=300, deadline=None)
-settings.load_profile("ci")
+settings.register_profile("laptop", max_examples=50, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "laptop")
+
+QEMUS: dict[str, Callable[[], Qemu | None]] = {
+    "qemu-system": vms.system_qemu,
+    "qemu-10.0": vms.newer_qemu,
+}
+"""Debian 12's own, 7.2, and the one from its backports. What runs on both runs in between."""
+
+
+class StartVm(Protocol):
+    """Starts a VM that the fixture ends; the arguments are those of `vms.start_vm`."""
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        memory_mib: int = ...,
+        machine: str = ...,
+        disks: Sequence[Path] = ...,
+    ) -> Vm:
+        """Start it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs a QEMU by what it asks for."""
+    for item in items:
+        if "qemu" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.qemu)
+
+
+def require(part: Part | None, name: str) -> Part:
+    """Return `part`, or skip the test because it is missing; CI must have every part."""
+    if part is not None:
+        return part
+    reason = f"{name} is missing: run scripts/install-qemu --for-tests"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(params=list(QEMUS), scope="session")
+def qemu(request: pytest.FixtureRequest) -> Qemu:
+    """A real QEMU; each test runs once with every one of them."""
+    name: str = request.param
+    return require(QEMUS[name](), name)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """An empty folder whose path is short enough for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="vms-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def start_vm(qemu: Qemu, short_path: Path) -> Iterator[StartVm]:
+    """Start VMs that are killed after the test; a failed test shows what they complained about."""
+    started: list[Vm] = []
+
+    def start(*arguments: str | Path, **options: object) -> Vm:
+        folder = short_path / f"vm{len(started)}"
+        started.append(vms.start_vm(qemu, folder, *arguments, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for vm in started:
+        vm.kill()
+        sys.stderr.write(f"--- stderr of {vm.folder.name}:\n{vm.stderr()}")
+
+
+@pytest.fixture
+def linux_guest(start_vm: StartVm, qemu: Qemu, tmp_path: Path) -> Callable[[], Vm]:
+    """Start a real Linux that writes its counter to memory and to two qcow2 disks."""
+    kernel = vms.test_cache() / "linux-guest/vmlinuz"
+    require(kernel if kernel.exists() else None, "the Linux test guest")
+
+    def start() -> Vm:
+        disks = [qemu.make_disk(tmp_path / f"disk{number}.qcow2") for number in range(2)]
+        return start_vm(*vms.linux_arguments(), memory_mib=256, disks=disks)
+
+    return start

@@ -1,0 +1,42 @@
+"""The machines that other tests rely on do what those rely on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import StartVm
+    from vms import Qemu, Vm
+
+
+def test_qemu_answers_on_its_control_socket(start_vm: StartVm, qemu: Qemu) -> None:
+    vm = start_vm("-S")
+    version = vm.qmp("query-version")["qemu"]
+    assert "{major}.{minor}.{micro}".format(**version) == qemu.version
+    assert vm.status == "prelaunch"
+
+
+def test_events_carry_their_time(start_vm: StartVm) -> None:
+    vm = start_vm()
+    vm.qmp("stop")
+    vm.qmp("cont")
+    stop, resume = vm.qmp.wait_for_event("STOP"), vm.qmp.wait_for_event("RESUME")
+    assert 0 < resume.seconds - stop.seconds < 10
+
+
+@pytest.mark.slow
+def test_linux_guest_stamps_memory_and_both_disks(
+    linux_guest: Callable[[], Vm], qemu: Qemu, tmp_path: Path
+) -> None:
+    vm = linux_guest()
+    tick = vm.wait_for_tick(2)
+    vm.kill()
+    stamps = [qemu.read_disk(tmp_path / f"disk{number}.qcow2", 0, 512) for number in range(2)]
+    assert "linux guest is up, disks: vda vdb" in vm.serial_lines()
+    assert not [line for line in vm.serial_lines() if "torn" in line]
+    assert all(int(stamp.split()[1]) >= tick for stamp in stamps)

@@ -2,7 +2,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench docs clean
+.PHONY: demo test test-fast bench docs fixtures clean
 
 demo: $(VENV)/.installed
 	scripts/install-qemu
@@ -12,12 +12,20 @@ test: $(VENV)/.installed-dev
 	scripts/install-qemu --for-tests
 	scripts/check $(BIN)
 
+test-fast: $(VENV)/.installed-dev
+	scripts/check $(BIN) --fast
+
 bench: $(VENV)/.installed-dev
 	scripts/install-qemu --for-tests
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -n -W -b html docs build/docs
+
+# The streams in tests/fixtures, taken again.
+fixtures: $(VENV)/.installed-dev
+	scripts/install-qemu --for-tests
+	PYTHONPATH=tests $(BIN)/python -m scripts.fixtures
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	scripts/make-venv $(VENV)

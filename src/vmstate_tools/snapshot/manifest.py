@@ -25,6 +25,9 @@ MANIFEST_NAME = "manifest.json"
 SCHEMA_PREFIX = "vmstate/manifest/"
 SCHEMA_VERSION = 1
 
+STATE_FILE_NAMES = ("vmstate.bin", "vmstate.zst", "vmstate.mapped")
+"""What the state file may be called; one of them without a manifest is an unfinished snapshot."""
+
 MAX_MANIFEST_BYTES = 16 << 20
 """Far above any block graph; a manifest is read whole."""
 
@@ -168,6 +171,12 @@ class Manifest:
 def is_finished(directory: Path) -> bool:
     """Tell whether the snapshot in `directory` was finished: it has a manifest."""
     return (directory / MANIFEST_NAME).is_file()
+
+
+def is_snapshot_directory(path: Path) -> bool:
+    """Tell a snapshot directory, finished or not, from any other."""
+    names = [MANIFEST_NAME, *STATE_FILE_NAMES]
+    return any((path / name).exists() for name in names)
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

@@ -1,0 +1,54 @@
+import io
+import sys
+
+import pytest
+
+from vmstate_tools.cli import progress as module
+from vmstate_tools.cli.progress import progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def open_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    # Not a fixture: pytest sets stderr anew between a test's set-up and its call.
+    made = Terminal()
+    monkeypatch.setattr(sys, "stderr", made)
+    return made
+
+
+def test_what_takes_long_shows_its_bytes_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setattr(module, "DELAY_SECONDS", 0.0)
+    with progress("reading", 4 << 20, quiet=False) as advance:
+        advance(4 << 20)
+    assert "reading:" in terminal.getvalue()
+    assert "/4.00M" in terminal.getvalue()
+
+
+def test_what_is_done_at_once_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = open_terminal(monkeypatch)
+    with progress("reading", 100, quiet=False) as advance:
+        advance(100)
+    assert terminal.getvalue() == ""
+
+
+def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setattr(module, "DELAY_SECONDS", 0.0)
+    with progress("reading", 100, quiet=True) as advance:
+        advance(100)
+    assert terminal.getvalue() == ""
+
+
+def test_a_log_file_gets_no_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "DELAY_SECONDS", 0.0)
+    with progress("reading", None, quiet=False) as advance:
+        advance(100)
+    assert capsys.readouterr().err == ""

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
-from vmstate_tools.core.errors import FormatError, TruncatedError, UsageError
+from vmstate_tools.core.errors import FormatError, HostError, TruncatedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 WINDOW_BYTES = 32 << 20
 """Length of the window that a mapped file hands out: long enough to make the cost per window
 vanish, short enough that the pages it has touched do not count as our memory for long."""
+
+CHUNK_BYTES = 1 << 20
+"""What is asked of a pipe at once: the most that a pipe holds unless root allows more."""
 
 MAX_TAIL_BYTES = 512 << 20
 """What a pipe may keep in memory behind the last page of RAM. Device state is tens of MiB at
@@ -33,6 +38,8 @@ class ByteSource(Protocol):
 
     name: str
     """What error messages call it: a path, `-`, the name of a slice."""
+    searchable: bool
+    """Whether every offset can be read at any time; a pipe can only be read onwards."""
 
     def window(self, offset: int, minimum: int, field: str) -> memoryview:
         """Return the bytes from `offset` on: at least `minimum`, and what else is at hand.
@@ -58,6 +65,8 @@ class ByteSource(Protocol):
 class BytesSource:
     """Bytes in memory: a buffer, a slice of a map."""
 
+    searchable = True
+
     def __init__(
         self,
         data: bytes | bytearray | memoryview | mmap.mmap,
@@ -70,9 +79,8 @@ class BytesSource:
 
     def window(self, offset: int, minimum: int, field: str) -> memoryview:
         """See ByteSource."""
-        left = len(self._data) - offset
-        if minimum > left:
-            raise _truncated(self.name, offset, minimum, max(left, 0), field)
+        if offset + minimum > len(self._data):
+            raise _truncated(self.name, offset, minimum, len(self._data), field)
         return self._data[offset : offset + max(minimum, self._window_bytes)]
 
     def read_at(self, offset: int, length: int, field: str) -> memoryview:
@@ -92,16 +100,21 @@ class BytesSource:
 
 
 class FileSource(BytesSource):
-    """A file, mapped into memory; pages that were passed stay in the page cache only."""
+    """A file or block device, mapped; what was passed stays in the page cache only."""
 
     def __init__(self, path: Path) -> None:
+        """Map it.
+
+        Raises:
+            UsageError: it cannot be opened.
+        """
         self._map: mmap.mmap | None = None
         self._released = 0
         try:
             with path.open("rb") as file:
-                # mmap refuses an empty file; it is not an error of this layer.
-                if os.fstat(file.fileno()).st_size:
-                    self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                size = file.seek(0, os.SEEK_END)  # a block device has no st_size
+                if size:  # mmap refuses an empty file; it is not an error of this layer
+                    self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
         super().__init__(self._map or b"", str(path))
@@ -134,11 +147,14 @@ class FileSource(BytesSource):
 class ForwardSource:
     """A pipe, or anything that yields its bytes once and in order."""
 
+    searchable = False
+
     def __init__(self, next_chunk: Callable[[], bytes], name: str) -> None:
         """Make one.
 
         Args:
             next_chunk: Returns the next bytes, at least one; an empty buffer at the end.
+            name: What error messages call it.
         """
         self.name = name
         self._next_chunk = next_chunk
@@ -153,10 +169,10 @@ class ForwardSource:
 
     def window(self, offset: int, minimum: int, field: str) -> memoryview:
         """See ByteSource. `offset` must not lie before the last release."""
-        assert offset >= self._kept_offset, "asked for bytes that were released"
         self._fill(offset + minimum)
         if self._end < offset + minimum:
-            raise _truncated(self.name, offset, minimum, max(self._end - offset, 0), field)
+            raise _truncated(self.name, offset, minimum, self._end, field)
+        assert offset >= self._kept_offset, "asked for bytes that were released"
         return self._kept[offset - self._kept_offset :]
 
     def read_at(self, offset: int, length: int, field: str) -> memoryview:
@@ -169,7 +185,7 @@ class ForwardSource:
         return self._end <= offset
 
     def release(self, offset: int) -> None:
-        """See ByteSource."""
+        """See ByteSource. May lie ahead: the bytes until there are dropped as they come."""
         self._released = max(self._released, offset)
 
     def size_to_end(self) -> int:
@@ -178,28 +194,67 @@ class ForwardSource:
         Raises:
             FormatError: more than MAX_TAIL_BYTES would have to be kept.
         """
-        self._fill(self._released + MAX_TAIL_BYTES)
-        if not self._ended and not self.at_end(self._end):
+        limit = self._released + MAX_TAIL_BYTES
+        if not self.at_end(limit):
             problem = f"more than {MAX_TAIL_BYTES} bytes follow that only their end explains"
             raise FormatError(problem, source=self.name, offset=self._released)
         return self._end
 
     def _fill(self, end: int) -> None:
         """Read until the byte before `end` has come, or nothing comes any more."""
-        chunks: list[bytes | memoryview] = []
         got = self._end
+        if got >= end or self._ended:
+            return
+        start = max(self._kept_offset, min(self._released, got))
+        pieces: list[bytes | memoryview] = [self._kept[start - self._kept_offset :]]
         while got < end and not self._ended:
             chunk = self._next_chunk()
             self._ended = not chunk
+            pieces.append(chunk)
             got += len(chunk)
-            chunks.append(chunk)
-        if chunks:
-            start = min(self._released, self._end)
-            kept = self._kept[start - self._kept_offset :]
-            self._kept = memoryview(b"".join([kept, *chunks]))
-            self._kept_offset = start
+            if got <= self._released:
+                pieces.clear()
+                start = got
+        self._kept = memoryview(b"".join(pieces))
+        self._kept_offset = start
 
 
-def _truncated(name: str, offset: int, wanted: int, got: int, field: str) -> TruncatedError:
-    problem = f"the data ends {wanted - got} bytes too early (expected {wanted} bytes)"
+@contextmanager
+def open_source(path: Path) -> Iterator[ByteSource]:
+    """Open a path by what it is: a file or block device is mapped, a FIFO is read onwards.
+
+    Args:
+        path: `-` is standard input.
+
+    Raises:
+        UsageError: it cannot be opened.
+        HostError: a pipe failed while it was read.
+    """
+    if str(path) == "-":
+        yield pipe_source(sys.stdin.fileno(), "-")
+    elif path.is_fifo():
+        with path.open("rb", buffering=0) as file:
+            yield pipe_source(file.fileno(), str(path))
+    else:
+        with FileSource(path) as source:
+            yield source
+
+
+def pipe_source(descriptor: int, name: str) -> ForwardSource:
+    """Read a pipe, or anything else that has a descriptor, from where it stands to its end.
+
+    The source raises HostError when the pipe fails.
+    """
+
+    def next_chunk() -> bytes:
+        try:
+            return os.read(descriptor, CHUNK_BYTES)
+        except OSError as error:
+            raise HostError(f"{name}: {error.strerror}") from error
+
+    return ForwardSource(next_chunk, name)
+
+
+def _truncated(name: str, offset: int, wanted: int, size: int, field: str) -> TruncatedError:
+    problem = f"the data ends {offset + wanted - size} bytes too early (expected {wanted} bytes)"
     return TruncatedError(problem, source=name, offset=offset, field=field)

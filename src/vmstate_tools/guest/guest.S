@@ -22,6 +22,7 @@
         .set    SECTOR_BUFFER, 0xa000   # 512 bytes that go to the disks
         .set    STACK_TOP, 0xc000
         .set    REGION, 0x200000        # the memory that is dirtied
+        .set    BIOS_KIB, 1024          # left alone at the end of memory
 # Nothing is written to pages that hold code: TCG would take its slow path for self-modification.
 
 # ------------------------------------------------------------------------------ the state page
@@ -133,7 +134,8 @@ set_up:
         jmp     pass
 
 # How many pages there are: what was asked for, or less if the machine has less (its memory above
-# 1 MiB in one piece, as int 15h, AX=E801 tells it: KiB below 16 MiB, units of 64 KiB above).
+# 1 MiB in one piece, as int 15h, AX=E801 tells it: KiB below 16 MiB, units of 64 KiB above). The
+# last MiB stays as it is: the BIOS has left there what it needed to start, so it is not zero.
 size_region:
         mov     ax, 0xe801
         xor     cx, cx
@@ -143,7 +145,7 @@ size_region:
         movzx   edx, dx
         shl     edx, 6
         add     eax, edx                # KiB from 1 MiB on
-        sub     eax, 1024               # KiB from REGION on
+        sub     eax, 1024 + BIOS_KIB    # KiB from REGION on
         ja      1f
         xor     eax, eax
 1:      shr     eax, 2

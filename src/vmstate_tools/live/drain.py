@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 from vmstate_tools.core.errors import HostError
 
@@ -28,6 +28,37 @@ READ_BYTES = 1 << 20
 
 MEMORY_LIMIT_BYTES = 256 << 20
 """Queued in memory before it spills: a second or less of what QEMU writes."""
+
+
+class Pipe:
+    """A pipe, as large as the kernel allows.
+
+    Attributes:
+        reading: File descriptor of the end that we read.
+        writing: That of the end which QEMU gets.
+    """
+
+    def __init__(self) -> None:
+        self.reading, self.writing = os.pipe()
+        self._writing_open = True
+        # A user with many pipes gets no large one; a small one works too.
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, READ_BYTES)
+
+    def close_writing(self) -> None:
+        """Close our handle of the writing end."""
+        if self._writing_open:
+            self._writing_open = False
+            os.close(self.writing)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close our handles; QEMU, the guardian and a queue have theirs."""
+        self.close_writing()
+        os.close(self.reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +80,15 @@ class StreamQueue:
     def __init__(
         self, pipe: int, spill_folder: Path, memory_limit_bytes: int = MEMORY_LIMIT_BYTES
     ) -> None:
-        """Take over `pipe`, the reading end, and start to empty it.
+        """Start to empty a pipe.
 
         Args:
+            pipe: Its reading end.
             spill_folder: Where the spill file goes; it has no name and dies with us.
         """
         self.received_bytes = 0
         self.spilled_bytes = 0
-        self._pipe = pipe
+        self._pipe = os.dup(pipe)
         self._spill_folder = spill_folder
         self._spill: IO[bytes] | None = None
         self._spill_end = 0
@@ -97,9 +129,9 @@ class StreamQueue:
             self._chunks.clear()
             self._changed.notify()
 
-    def wait(self) -> None:
+    def wait(self, wait_seconds: float) -> None:
         """Wait until the pipe has ended."""
-        self._thread.join()
+        self._thread.join(wait_seconds)
 
     def _empty_pipe(self) -> None:
         while True:
@@ -147,11 +179,3 @@ class StreamQueue:
         assert self._spill is not None
         self._spill_queued -= 1
         return os.pread(self._spill.fileno(), chunk.length, chunk.offset)
-
-
-def make_pipe() -> tuple[int, int]:
-    """Make the pipe, as large as the kernel allows; reading end first."""
-    reading, writing = os.pipe()
-    with contextlib.suppress(PermissionError):  # a user with many pipes; a smaller one works too
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, READ_BYTES)
-    return reading, writing

@@ -1,0 +1,88 @@
+"""Writes the stream to its file, and reads it on the way: once, in order, in one thread."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from vmstate_tools.core.errors import HostError, VmstateError
+from vmstate_tools.core.source import ForwardSource
+from vmstate_tools.snapshot.manifest import FileDigest
+from vmstate_tools.snapshot.open import Snapshot, read_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from vmstate_tools.live.drain import StreamQueue
+
+
+class Recording:
+    """A stream on its way from the queue to a file."""
+
+    def __init__(self, queue: StreamQueue, path: Path, on_first_page: Callable[[], object]) -> None:
+        """Create `path`, which must not exist, and start.
+
+        Args:
+            on_first_page: Called from the recording thread when the first page record has come.
+
+        Raises:
+            HostError: the file cannot be created.
+        """
+        self._queue = queue
+        self._path = path
+        self._on_first_page = on_first_page
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self._snapshot: Snapshot | None = None
+        self._failure: VmstateError | None = None
+        try:
+            self._file = path.open("xb", buffering=0)
+        except OSError as error:
+            raise HostError(f"{path}: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._record, name="record", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> tuple[Snapshot, FileDigest]:
+        """Wait for the end of the stream; return what it holds, on disk and synced.
+
+        Raises:
+            HostError: the file could not be written.
+            FormatError: what QEMU wrote is not a whole stream.
+        """
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        assert self._snapshot is not None
+        return self._snapshot, FileDigest(bytes=self._bytes, sha256=self._digest.hexdigest())
+
+    def abandon(self, wait_seconds: float) -> None:
+        """Throw the rest of the stream away, and wait until QEMU has written it."""
+        self._queue.discard()
+        self._queue.wait(wait_seconds)
+        self._thread.join(wait_seconds)
+
+    def _record(self) -> None:
+        try:
+            with self._file:
+                source = ForwardSource(self._next_chunk, str(self._path))
+                self._snapshot = read_snapshot(source, on_first_page=self._on_first_page)
+                os.fsync(self._file.fileno())
+        except VmstateError as error:
+            self._failure = error
+        except OSError as error:
+            self._failure = HostError(f"{self._path}: {error.strerror}")
+        finally:
+            # The pipe is emptied to its end, whatever becomes of the snapshot.
+            self._queue.discard()
+
+    def _next_chunk(self) -> bytes:
+        chunk = self._queue.next_chunk()
+        view = memoryview(chunk)
+        while view:
+            view = view[self._file.write(view) :]
+        self._digest.update(chunk)
+        self._bytes += len(chunk)
+        return chunk

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import pytest
 from hypothesis import settings
 
 import vms
 from vms import Qemu, Vm
+from vmstate_tools.guest.image import make_boot_disk, make_data_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +34,19 @@ QEMUS: dict[str, Callable[[], Qemu | None]] = {
 """Debian 12's own, 7.2, and the one from its backports. What runs on both runs in between."""
 
 
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+class RealStream(NamedTuple):
+    """A stream that a real QEMU wrote (scripts/fixtures)."""
+
+    name: str
+    """`CASE-VERSION`, the version being QEMU's: `pc-plain-7.2`."""
+    path: Path
+    expected: dict[str, Any]
+    """Facts that QEMU stated elsewhere (scripts/fixtures/facts.py)."""
+
+
 class StartVm(Protocol):
     """Starts a VM that the fixture ends; the arguments are those of `vms.start_vm`."""
 
@@ -42,6 +58,20 @@ class StartVm(Protocol):
         disks: Sequence[Path] = ...,
     ) -> Vm:
         """Start it."""
+
+
+class StartGuest(Protocol):
+    """Starts the built-in guest; it prints `tick N` and writes N to memory and all disks."""
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        dirty_mib: int = ...,
+        pages_per_timer_tick: int = ...,
+        disk_count: int = ...,
+        memory_mib: int = ...,
+    ) -> Vm:
+        """Start it; its disks are `disk0.qcow2`, ... in `tmp_path`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -103,3 +133,42 @@ def linux_guest(start_vm: StartVm, qemu: Qemu, tmp_path: Path) -> Callable[[], V
         return start_vm(*vms.linux_arguments(), memory_mib=256, disks=disks)
 
     return start
+
+
+@pytest.fixture
+def built_in_guest(start_vm: StartVm, tmp_path: Path) -> StartGuest:
+    """Start the built-in guest, which boots from the first of its qcow2 disks."""
+
+    def start(
+        *arguments: str | Path,
+        dirty_mib: int = 8,
+        pages_per_timer_tick: int = 1024,
+        disk_count: int = 2,
+        memory_mib: int = 32,
+    ) -> Vm:
+        disks = [tmp_path / f"disk{number}.qcow2" for number in range(disk_count)]
+        make_boot_disk(disks[0], memory_mib=dirty_mib, pages_per_timer_tick=pages_per_timer_tick)
+        for disk in disks[1:]:
+            make_data_disk(disk)
+        return start_vm(*arguments, disks=disks, memory_mib=memory_mib)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def real_streams(tmp_path_factory: pytest.TempPathFactory) -> list[RealStream]:
+    """All streams in tests/fixtures, unpacked."""
+    folder = tmp_path_factory.mktemp("real-streams")
+    streams = []
+    for case in sorted(path.parent for path in FIXTURES.glob("*/stream.xz")):
+        path = folder / case.name
+        path.write_bytes(lzma.decompress((case / "stream.xz").read_bytes()))
+        expected = json.loads((case / "expected.json").read_text(encoding="utf-8"))
+        streams.append(RealStream(name=case.name, path=path, expected=expected))
+    return streams
+
+
+@pytest.fixture(params=sorted(path.parent.name for path in FIXTURES.glob("*/stream.xz")))
+def real_stream(request: pytest.FixtureRequest, real_streams: list[RealStream]) -> RealStream:
+    """Each stream in tests/fixtures, one after the other."""
+    return next(stream for stream in real_streams if stream.name == request.param)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vmstate_tools.guest.disks import read_disk_counter
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import StartVm
+    from conftest import StartGuest, StartVm
     from vms import Qemu, Vm
 
 
@@ -27,6 +29,13 @@ def test_events_carry_their_time(start_vm: StartVm) -> None:
     vm.qmp("cont")
     stop, resume = vm.qmp.wait_for_event("STOP"), vm.qmp.wait_for_event("RESUME")
     assert 0 < resume.seconds - stop.seconds < 10
+
+
+def test_built_in_guest_writes_to_every_disk(built_in_guest: StartGuest, tmp_path: Path) -> None:
+    vm = built_in_guest(disk_count=2)
+    tick = vm.wait_for_tick(3)
+    for number in range(2):
+        assert read_disk_counter(tmp_path / f"disk{number}.qcow2", "qcow2").counter >= tick
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmstate_tools.core.errors import FormatError, TruncatedError, UsageError
+from vmstate_tools.core.qemu_img import run_qemu_img
 from vmstate_tools.guest.layout import (
     COUNTER_SECTOR,
     DISK_MAGIC,
@@ -14,7 +15,6 @@ from vmstate_tools.guest.layout import (
     FIRST_DRIVE,
     SECTOR_BYTES,
 )
-from vmstate_tools.guest.qemu_img import run_qemu_img
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ from typing import Literal
 
 from vmstate_tools.core.atomic import atomic_write
 from vmstate_tools.core.errors import UsageError
+from vmstate_tools.core.qemu_img import run_qemu_img
 from vmstate_tools.guest.layout import (
     COUNTER_SECTOR,
     FLAG_WRITE_DISKS,
@@ -18,7 +19,6 @@ from vmstate_tools.guest.layout import (
     PARAMETERS_OFFSET,
     SECTOR_BYTES,
 )
-from vmstate_tools.guest.qemu_img import run_qemu_img
 
 DiskFormat = Literal["raw", "qcow2"]
 

@@ -1,4 +1,4 @@
-"""qemu-img, for the one format that we do not write ourselves."""
+"""qemu-img: it makes and reads disk images, without a VM."""
 
 from __future__ import annotations
 

@@ -115,6 +115,7 @@ class StreamQueue:
                 problem = f"the target is too slow, and {self._spill_folder} cannot take the rest"
                 raise HostError(f"{problem}: {self._failure.strerror}")
             if not self._chunks:
+                self._forget()
                 return b""
             chunk = self._chunks.popleft()
             if isinstance(chunk, bytes):
@@ -125,8 +126,7 @@ class StreamQueue:
     def discard(self) -> None:
         """Throw away what is queued and what still comes; the pipe is emptied all the same."""
         with self._changed:
-            self._discarding = True
-            self._chunks.clear()
+            self._forget()
             self._changed.notify()
 
     def wait(self, wait_seconds: float) -> None:
@@ -158,8 +158,13 @@ class StreamQueue:
             self._chunks.append(self._write_spilled(chunk))
         except OSError as error:
             self._failure = error
-            self._discarding = True
-            self._chunks.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._discarding = True
+        self._chunks.clear()
+        if self._spill is not None:
+            self._spill.close()
 
     def _write_spilled(self, chunk: bytes) -> _Spilled:
         if self._spill is None:

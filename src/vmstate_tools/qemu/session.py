@@ -112,7 +112,7 @@ class Session:
         try:
             await asyncio.wait_for(session._client.connect(connection), GREETING_SECONDS)
         except TimeoutError as error:
-            problem = f"no greeting within {GREETING_SECONDS:.0f} s: another client holds this "
+            problem = f"no greeting within {GREETING_SECONDS:g} s: another client holds this "
             hint = "socket, or it is not QMP (give us a QMP socket of our own)"
             raise QemuError(f"{path}: {problem}{hint}") from error
         except (ConnectError, QMPError, OSError) as error:
@@ -152,7 +152,7 @@ class Session:
         except ExecuteError as error:
             raise QmpCommandError(command, str(error)) from error
         except TimeoutError as error:
-            raise QmpLostError(f"QEMU did not answer {command} in {wait_seconds:.0f} s") from error
+            raise QmpLostError(f"QEMU did not answer {command} in {wait_seconds:g} s") from error
         except (ExecInterruptedError, StateError, QMPError, OSError) as error:
             raise QmpLostError(f"QEMU is gone: {command} was not answered") from error
 
@@ -184,7 +184,7 @@ class Session:
             try:
                 await asyncio.wait_for(self._arrived.wait(), left)
             except TimeoutError as error:
-                problem = f"QEMU reported no such event in {wait_seconds:.0f} s"
+                problem = f"QEMU reported no such event in {wait_seconds:g} s"
                 raise QmpLostError(problem) from error
 
     def duplicate_connection(self) -> socket.socket:

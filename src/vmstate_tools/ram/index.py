@@ -1,0 +1,199 @@
+"""The page index: for each page of each RAM block, where its last copy is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmstate_tools.ram.pages import ZERO_PAGE
+from vmstate_tools.ram.wire import WORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from vmstate_tools.ram.blocks import RamBlock
+    from vmstate_tools.ram.pages import PageBatch
+
+_STEP_PAGES = 1 << 16
+"""Entries looked at together when runs are made, so that a table is never copied whole."""
+
+
+class PageKind(Enum):
+    """What the stream says of a page."""
+
+    ABSENT = "absent"
+    """Nothing: it was never sent."""
+    ZERO = "zero"
+    STORED = "stored"
+
+
+@dataclass(slots=True, kw_only=True)
+class PageCounts:
+    """Numbers of pages of a block; total is the sum of stored, zero and absent."""
+
+    total: int
+    stored: int = 0
+    zero: int = 0
+    absent: int = 0
+    repeated: int = 0
+    """Page records beyond the first for the same page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRun:
+    """Pages of a block that follow each other, of one kind."""
+
+    kind: PageKind
+    first_page: int
+    """Number of the first page in the block."""
+    page_count: int
+    data_offset: int
+    """STORED: byte offset of the first page's content in the stream, otherwise 0."""
+    data_stride: int
+    """STORED: bytes from one page's content to the next one's, otherwise 0."""
+
+
+class RamIndex:
+    """Which page is stored where; the last copy wins.
+
+    Attributes:
+        blocks: In the order of the stream.
+        page_size: Target page size in bytes.
+    """
+
+    def __init__(self, blocks: Sequence[RamBlock], page_size: int) -> None:
+        """Make an index without any page.
+
+        Raises:
+            MemoryError: the address space for one entry of 8 bytes per page is not to be had.
+                Memory itself is taken page by page, as entries are set.
+        """
+        self.blocks = tuple(blocks)
+        self.page_size = page_size
+        self._by_name = {block.name: block for block in blocks}
+        self._first_pages = np.array([block.first_page for block in blocks], np.int64)
+        self._entries = np.zeros(sum(block.page_count for block in blocks), np.uint64)
+        self._counts = {
+            block.name: PageCounts(total=block.page_count, absent=block.page_count)
+            for block in blocks
+        }
+
+    def block(self, name: str) -> RamBlock:
+        """Return the block of this name; KeyError if there is none."""
+        return self._by_name[name]
+
+    def counts(self, name: str) -> PageCounts:
+        """Return how many pages of a block are stored, zero, absent and repeated."""
+        return self._counts[name]
+
+    def entries(self, name: str) -> npt.NDArray[np.uint64]:
+        """Return a view of a block's table, shape (page_count,).
+
+        An entry is 0 for an absent page, 1 for a zero page, otherwise the byte offset of the
+        page's content in the stream.
+        """
+        block = self._by_name[name]
+        return self._entries[block.first_page : block.first_page + block.page_count]
+
+    def apply(self, batch: PageBatch) -> None:
+        """Take in page records, in stream order; a later one for the same page wins."""
+        if not len(batch.page):
+            return
+        ordered = batch.page
+        distinct = ordered
+        if not (ordered[1:] > ordered[:-1]).all():
+            ordered = np.sort(ordered)
+            distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+        before = self._entries[distinct]
+        # Where a page occurs twice, numpy assigns in order: the last value stays.
+        self._entries[batch.page] = batch.data_offset
+        after = self._entries[distinct]
+        for block, records, pages in self._by_block(ordered, distinct):
+            self._count(self._counts[block.name], records, before[pages], after[pages])
+
+    def _by_block(
+        self, ordered: npt.NDArray[np.int64], distinct: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[RamBlock, int, slice]]:
+        """Yield each block, its number of records, and where its pages are in `distinct`."""
+        first, last = np.searchsorted(self._first_pages, ordered[[0, -1]], side="right") - 1
+        blocks = self.blocks[first : last + 1]
+        bounds = self._first_pages[first + 1 : last + 1]
+        records = np.diff(np.searchsorted(ordered, bounds), prepend=0, append=len(ordered))
+        ends = [0, *np.searchsorted(distinct, bounds).tolist(), len(distinct)]
+        for number, block in enumerate(blocks):
+            if records[number]:
+                yield block, int(records[number]), slice(ends[number], ends[number + 1])
+
+    @staticmethod
+    def _count(
+        counts: PageCounts,
+        record_count: int,
+        before: npt.NDArray[np.uint64],
+        after: npt.NDArray[np.uint64],
+    ) -> None:
+        was_absent = len(before) - int(np.count_nonzero(before))
+        was_zero = int(np.count_nonzero(before == ZERO_PAGE))
+        is_zero = int(np.count_nonzero(after == ZERO_PAGE))
+        counts.absent -= was_absent
+        counts.zero += is_zero - was_zero
+        counts.stored = counts.total - counts.absent - counts.zero
+        counts.repeated += record_count - was_absent
+
+    def iter_runs(self, name: str) -> Iterator[PageRun]:
+        """Yield the pages of a block, in order of address, as runs that are as long as they get.
+
+        Every page is in exactly one run. Pages that follow each other in memory and in the stream
+        are one run, however many there are.
+        """
+        run: PageRun | None = None
+        entries = self.entries(name)
+        for start in range(0, len(entries), _STEP_PAGES):
+            for found in self._runs(entries[start : start + _STEP_PAGES], start):
+                joined = None if run is None else _join(run, found)
+                if run is not None and joined is None:
+                    yield run
+                run = joined or found
+        if run is not None:
+            yield run
+
+    def _runs(self, entries: npt.NDArray[np.uint64], first_page: int) -> Iterator[PageRun]:
+        stride = _record_stride(self.page_size)
+        stored = entries > ZERO_PAGE
+        follows = np.where(
+            stored[1:],
+            stored[:-1] & (entries[1:] - entries[:-1] == stride),
+            entries[1:] == entries[:-1],
+        )
+        starts = [0, *(np.flatnonzero(~follows) + 1).tolist()]
+        ends = [*starts[1:], len(entries)]
+        for start, end, entry in zip(starts, ends, entries[starts].tolist(), strict=True):
+            is_stored = entry > ZERO_PAGE
+            yield PageRun(
+                kind=PageKind.STORED if is_stored else _UNSTORED[entry],
+                first_page=first_page + start,
+                page_count=end - start,
+                data_offset=entry if is_stored else 0,
+                data_stride=stride if is_stored else 0,
+            )
+
+
+_UNSTORED = (PageKind.ABSENT, PageKind.ZERO)
+
+
+def _record_stride(page_size: int) -> int:
+    """Return the distance of page contents in a run of records: a word and a page."""
+    return WORD.size + page_size
+
+
+def _join(run: PageRun, following: PageRun) -> PageRun | None:
+    """Return both as one run, or None if they are two."""
+    if run.kind is not following.kind:
+        return None
+    if following.data_offset != run.data_offset + run.page_count * run.data_stride:
+        return None
+    return replace(run, page_count=run.page_count + following.page_count)

@@ -1,0 +1,300 @@
+"""Find page records in a window of the stream: the hot loop of every reader.
+
+Only the first word of each record is looked at one by one, and where page follows page (their
+words are then an arithmetic sequence at a fixed stride) not even that: numpy checks a run at once.
+Everything else about the records of a batch is computed from their words together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmstate_tools.core.errors import FormatError, LocatedError, UnsupportedError
+from vmstate_tools.ram.wire import WORD, Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from vmstate_tools.ram.blocks import RamBlock
+
+MAX_BATCH_PAGES = 1 << 16
+"""Pages found at once: enough to make the cost per batch vanish, few enough that the arrays of a
+batch stay in the cache of the processor."""
+
+ZERO_PAGE = 1
+"""What stands for a zero page where others have the offset of their data, which is never below 8
+because the header of the stream is there."""
+
+_STEP_RECORDS = 32
+"""Records read one by one before looking whether they are a run: numpy's calls cost as much."""
+
+_GALLOP_RECORDS = 256
+"""What numpy looks at first in a run; four times as much each time that it goes on."""
+
+_PAGE = int(Flag.PAGE | Flag.CONTINUE)
+_ZERO = int(Flag.ZERO | Flag.CONTINUE)
+_EOS = int(Flag.EOS)
+_ZERO_BYTES = WORD.size + 1
+_WORD_MASK = (1 << 64) - 1
+_NO_PAGES = (np.empty(0, np.int64), np.empty(0, np.uint64))
+
+_REASONS = {
+    Flag.FULL: "an ancient page record",
+    Flag.MEM_SIZE: "a second list of blocks",
+    Flag.XBZRLE: "a page as the difference to an earlier one (capability xbzrle)",
+    Flag.HOOK: "pages that went past the stream (RDMA)",
+    Flag.COMPRESS_PAGE: "a compressed page (capability compress)",
+    Flag.MULTIFD_FLUSH: "pages that went through other channels (capability multifd)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageBatch:
+    """Page records in stream order. Arrays have shape (n,)."""
+
+    page: npt.NDArray[np.int64]
+    """Number of the page, counted through all blocks."""
+    data_offset: npt.NDArray[np.uint64]
+    """Byte offset of the content in the stream; ZERO_PAGE for a zero page, which has none."""
+    end: int
+    """Byte offset of the first record that is not in this batch."""
+    needed: int
+    """Bytes from `end` on that the next call cannot do without."""
+    last: bool
+    """The end-of-section record has been passed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BlockChange:
+    """A record that names its block, which holds for those that follow."""
+
+    record: int
+    """Number of the record in the batch."""
+    block: RamBlock | None
+    """None before the first name."""
+    name_bytes: int
+    """Length of the name in the stream, with the byte that says so."""
+
+
+@dataclass(slots=True)
+class _Words:
+    """First words of page records, in stream order, as if all of them had CONTINUE."""
+
+    single: list[int] = field(default_factory=list)
+    parts: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    counted: int = 0
+
+    def __len__(self) -> int:
+        return self.counted + len(self.single)
+
+    def add_run(self, words: npt.NDArray[np.uint64]) -> None:
+        """Add many behind the single ones so far."""
+        self.parts += [np.array(self.single, np.uint64), words]
+        self.counted += len(self.single) + len(words)
+        self.single = []
+
+    def array(self) -> npt.NDArray[np.uint64]:
+        """Return all of them; shape (n,)."""
+        return np.concatenate([*self.parts, np.array(self.single, np.uint64)])
+
+
+class PageScanner:
+    """Finds page records; remembers the block of the last one, as QEMU does across sections."""
+
+    def __init__(self, blocks: Mapping[str, RamBlock], page_size: int, source_name: str) -> None:
+        """Make one.
+
+        Args:
+            blocks: By name.
+            page_size: Target page size in bytes.
+            source_name: What error messages call the stream.
+        """
+        self._blocks = blocks
+        self._page_size = page_size
+        self._flags_mask = page_size - 1
+        self._page_bytes = WORD.size + page_size
+        self._source_name = source_name
+        self._block: RamBlock | None = None
+
+    def scan(self, window: memoryview, offset: int) -> PageBatch:
+        """Find the records at the beginning of `window`, whole ones only.
+
+        Args:
+            window: Bytes of the stream; what follows the end-of-section record is ignored.
+            offset: Of the window in the stream.
+
+        Raises:
+            FormatError: flags that make no sense, an unknown block, a page outside of its block.
+            UnsupportedError: a kind of record that we do not read.
+        """
+        words = _Words()
+        changes = [_BlockChange(record=0, block=self._block, name_bytes=0)]
+        position = 0
+        needed = WORD.size
+        last = False
+        while len(words) < MAX_BATCH_PAGES:
+            position = self._follow(window, position, words)
+            word, length = self._measure(window, position, offset)
+            if position + length > len(window):
+                needed = length
+                break
+            if word == _EOS:
+                last = True
+                position += length
+                break
+            if not word & Flag.CONTINUE:
+                changes.append(self._enter_block(window, position, offset, len(words)))
+                words.single.append(word | Flag.CONTINUE)
+                position += length
+        page, data_offset = self._pages(words, changes, window, offset)
+        return PageBatch(
+            page=page, data_offset=data_offset, end=offset + position, needed=needed, last=last
+        )
+
+    def _follow(self, window: memoryview, position: int, words: _Words) -> int:
+        """Add records that continue in their block, a few or a long run; return their end."""
+        unpack_from = WORD.unpack_from
+        flags_mask = self._flags_mask
+        page_bytes = self._page_bytes
+        single = words.single
+        first = len(single)
+        limit = len(window) - WORD.size
+        length = 0
+        for _ in range(_STEP_RECORDS):
+            if position > limit:
+                break
+            (word,) = unpack_from(window, position)
+            flags = word & flags_mask
+            if flags == _PAGE:
+                length = page_bytes
+            elif flags == _ZERO:
+                length = _ZERO_BYTES
+            else:
+                break
+            position += length
+            single.append(word)
+        if position > len(window):  # the last one is not all there
+            position -= length
+            single.pop()
+        span = (_STEP_RECORDS - 1) * self._page_size
+        if len(single) - first == _STEP_RECORDS and single[-1] - single[first] == span:
+            run = self._find_run(window, position, length, single[-1] + self._page_size)
+            words.add_run(run)
+            position += len(run) * length
+        return position
+
+    def _find_run(
+        self, window: memoryview, position: int, stride: int, word: int
+    ) -> npt.NDArray[np.uint64]:
+        """Return the words, beginning with `word`, of the page after page from `position` on."""
+        most = min((len(window) - position) // stride, MAX_BATCH_PAGES)
+        found = np.ndarray((most,), ">u8", window, position, (stride,))
+        expected = np.arange(most, dtype=np.uint64) * np.uint64(self._page_size)
+        expected += np.uint64(word & _WORD_MASK)
+        start, count = 0, _GALLOP_RECORDS
+        while start < most:
+            differs = found[start : start + count] != expected[start : start + count]
+            first = int(differs.argmax())
+            if differs[first]:
+                return expected[: start + first]
+            start, count = start + count, count * 4
+        return expected
+
+    def _measure(self, window: memoryview, position: int, offset: int) -> tuple[int, int]:
+        """Return the word at `position`, and the length of its record as far as it can be seen."""
+        at_hand = len(window) - position
+        if at_hand < WORD.size:
+            return 0, WORD.size
+        (word,) = WORD.unpack_from(window, position)
+        flags = word & self._flags_mask
+        if word == _EOS:
+            return word, WORD.size
+        name_bytes = 0
+        if not flags & Flag.CONTINUE:
+            name_bytes = 1 + (window[position + WORD.size] if at_hand > WORD.size else 0)
+        if flags | Flag.CONTINUE == _PAGE:
+            return word, self._page_bytes + name_bytes
+        if flags | Flag.CONTINUE == _ZERO:
+            return word, _ZERO_BYTES + name_bytes
+        raise self._refusal(word, offset + position)
+
+    def _enter_block(
+        self, window: memoryview, position: int, offset: int, record: int
+    ) -> _BlockChange:
+        start = position + WORD.size + 1
+        end = start + window[start - 1]
+        name = bytes(window[start:end]).decode("latin-1")
+        self._block = self._blocks.get(name)
+        if self._block is None:
+            raise self._damaged(f"no block is named {name!r}", offset + start)
+        return _BlockChange(record=record, block=self._block, name_bytes=end - start + 1)
+
+    def _pages(
+        self, words: _Words, changes: list[_BlockChange], window: memoryview, offset: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Compute page numbers and data offsets of records that follow each other."""
+        if not len(words):
+            return _NO_PAGES
+        word = words.array()
+        zero = (word & np.uint64(self._flags_mask)) == _ZERO
+        body_bytes = np.where(zero, 1, self._page_size)
+        name_bytes = np.zeros(len(word), np.int64)
+        name_bytes[[change.record for change in changes[1:]]] = [
+            change.name_bytes for change in changes[1:]
+        ]
+        record_bytes = WORD.size + name_bytes + body_bytes
+        end = np.cumsum(record_bytes)
+
+        page = (word >> np.uint64(self._page_size.bit_length() - 1)).astype(np.int64)
+        first_page, page_count = _blocks_of_records(changes, len(word))
+        outside = page >= page_count
+        if outside.any():
+            worst = int(outside.argmax())
+            where = offset + int(end[worst] - record_bytes[worst])
+            raise self._outside(int(page[worst]), int(page_count[worst]), where)
+        data = end - body_bytes
+        filled = zero & (np.frombuffer(window, np.uint8)[data] != 0)
+        if filled.any():
+            at = int(data[filled.argmax()])
+            problem = f"a page filled with {window[at]:#04x} (only zero pages are read)"
+            raise UnsupportedError(
+                problem, source=self._source_name, offset=offset + at, field="ram.fill"
+            )
+        data_offset = np.where(zero, ZERO_PAGE, data + offset).astype(np.uint64)
+        return page + first_page, data_offset
+
+    def _outside(self, page: int, page_count: int, offset: int) -> FormatError:
+        if not page_count:
+            return self._damaged("a page of the block before, and there is none", offset)
+        address = page * self._page_size
+        size = page_count * self._page_size
+        return self._damaged(f"a page at {address:#x} in a block of {size:#x} bytes", offset)
+
+    def _refusal(self, word: int, offset: int) -> LocatedError:
+        """Return the error for a word that begins no record that we read."""
+        flags = word & self._flags_mask
+        kind = flags & ~Flag.CONTINUE
+        reason = _REASONS.get(Flag(kind))
+        if reason is None:
+            return self._damaged(f"flags {flags:#x} in {word:#x} make no sense", offset)
+        return UnsupportedError(
+            f"{reason}, flags {flags:#x}", source=self._source_name, offset=offset, field="ram.word"
+        )
+
+    def _damaged(self, problem: str, offset: int) -> FormatError:
+        return FormatError(problem, source=self._source_name, offset=offset, field="ram.word")
+
+
+def _blocks_of_records(
+    changes: list[_BlockChange], count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return, for each of `count` records, first page and page count of its block."""
+    records = np.diff([*(change.record for change in changes), count])
+    first_page = [change.block.first_page if change.block else 0 for change in changes]
+    page_count = [change.block.page_count if change.block else 0 for change in changes]
+    return np.repeat(first_page, records), np.repeat(page_count, records)

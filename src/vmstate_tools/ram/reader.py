@@ -1,0 +1,87 @@
+"""Read the `ram` section: the PayloadReader that fills the page index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmstate_tools.core.errors import FormatError, UnsupportedError
+from vmstate_tools.ram.blocks import read_blocks
+from vmstate_tools.ram.index import RamIndex
+from vmstate_tools.ram.pages import PageScanner
+from vmstate_tools.ram.wire import VERSION, WORD
+from vmstate_tools.stream.records import SectionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmstate_tools.core.source import ByteSource
+    from vmstate_tools.stream.records import Preamble, SectionStart
+
+IDSTR = "ram"
+
+
+class RamReader:
+    """Reads START, PART and END of `ram`, one after the other, into one index.
+
+    Attributes:
+        index: None until the list of blocks has been read.
+    """
+
+    def __init__(self, preamble: Preamble, on_first_page: Callable[[], None] | None = None) -> None:
+        """Make one.
+
+        Args:
+            preamble: Of the stream that will be read.
+            on_first_page: Called once, when the first record of a page has been found; on a pipe
+                this is before anything that follows has been waited for.
+        """
+        self.index: RamIndex | None = None
+        self._preamble = preamble
+        self._on_first_page = on_first_page
+        self._scanner: PageScanner | None = None
+
+    def read_payload(self, source: ByteSource, section: SectionStart) -> int:
+        """See PayloadReader.
+
+        Raises:
+            FormatError: the section is damaged.
+            UnsupportedError: it holds what we do not read: see ram/pages.py.
+        """
+        offset = section.payload_offset
+        if section.kind is SectionKind.START:
+            offset = self._read_setup(source, section)
+        assert self._scanner is not None
+        assert self.index is not None
+        needed = WORD.size
+        while True:
+            batch = self._scanner.scan(source.window(offset, needed, "ram.record"), offset)
+            self.index.apply(batch)
+            if len(batch.page) and self._on_first_page is not None:
+                self._on_first_page()
+                self._on_first_page = None
+            offset = batch.end
+            needed = batch.needed
+            source.release(offset)
+            if batch.last:
+                return offset
+
+    def _read_setup(self, source: ByteSource, section: SectionStart) -> int:
+        if section.version_id != VERSION:
+            problem = f"version {section.version_id} of the ram section (expected {VERSION})"
+            raise UnsupportedError(problem, source=source.name, offset=section.offset, field=IDSTR)
+        if self.index is not None:
+            problem = "a second list of blocks"
+            raise UnsupportedError(problem, source=source.name, offset=section.offset, field=IDSTR)
+        configuration = self._preamble.configuration
+        capabilities = () if configuration is None else configuration.capabilities
+        page_size = self._preamble.page_size
+        offset = section.payload_offset
+        blocks, end = read_blocks(source, offset, page_size, capabilities)
+        try:
+            self.index = RamIndex(blocks, page_size)
+        except MemoryError as error:
+            total = sum(block.size for block in blocks)
+            problem = f"{total} bytes of memory, too many for an index"
+            raise FormatError(problem, source=source.name, offset=offset, field="ram") from error
+        self._scanner = PageScanner({block.name: block for block in blocks}, page_size, source.name)
+        return end

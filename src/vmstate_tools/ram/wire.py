@@ -1,0 +1,42 @@
+"""The payload of the `ram` section, as declarations. Big-endian, no padding.
+
+QEMU 10.0.2 migration/ram.c; flags 0x040 and 0x100 as in 7.2.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from struct import Struct as Packed
+
+from construct import Int8ub, Int64ub, PascalString, Struct, Tell
+
+VERSION = 4
+
+
+class Flag(IntFlag):
+    """RAM_SAVE_FLAG_*: the low bits of a record's first word; the rest is an address or size."""
+
+    FULL = 0x001  # not written since 2009
+    ZERO = 0x002
+    MEM_SIZE = 0x004
+    PAGE = 0x008
+    EOS = 0x010
+    CONTINUE = 0x020
+    XBZRLE = 0x040
+    HOOK = 0x080
+    COMPRESS_PAGE = 0x100  # removed in 9.1
+    MULTIFD_FLUSH = 0x200  # since 8.1
+
+
+WORD = Packed(">Q")
+
+# ram_save_setup(), after a word with MEM_SIZE that holds the sum of the lengths.
+BLOCK = "ram.block" / Struct(
+    "name" / PascalString(Int8ub, "latin-1"),
+    "size" / Int64ub,
+    "end" / Tell,
+)
+# Only where a block has pages of another size than the host and the source may use postcopy.
+BLOCK_PAGE_SIZE = "ram.block.page_size" / Int64ub
+# Only with the capability x-ignore-shared.
+BLOCK_ADDRESS = "ram.block.address" / Int64ub

@@ -115,7 +115,7 @@ def _choose_named(disks: list[Disk], names: list[str]) -> DiskChoice:
     for name in names:
         found = [disk for disk in disks if name in {disk.node, disk.device}]
         if not found:
-            known = ", ".join(f"{disk.device or disk.node}" for disk in disks) or "none"
+            known = ", ".join(sorted(disk.device or disk.node for disk in disks)) or "none"
             raise UsageError(f"--disks {name}: the VM has no such disk (it has: {known})")
         if found[0].read_only:
             raise UsageError(f"--disks {name}: the disk is read-only")

@@ -32,7 +32,7 @@ class Disk:
     node: str
     """Node name of the layer that the guest writes to."""
     device: str | None
-    """Drive id, or path of the guest device, whichever the user has given."""
+    """Drive id, or id of the guest device; None if the user has given neither."""
     format: str
     """Block driver of the node: `qcow2`, `raw`, …, or a filter."""
     virtual_size_bytes: int
@@ -84,7 +84,7 @@ def _disk(entry: dict[str, Any], process_id: int | None) -> Disk:
     cache = inserted.get("cache", {})
     return Disk(
         node=inserted["node-name"],
-        device=entry.get("device") or entry.get("qdev") or None,
+        device=entry.get("device") or _device_id(entry.get("qdev", "")),
         format=inserted["drv"],
         virtual_size_bytes=inserted["image"]["virtual-size"],
         chain=tuple(_layers(inserted["image"], process_id)),
@@ -93,6 +93,12 @@ def _disk(entry: dict[str, Any], process_id: int | None) -> Disk:
         cache_direct=cache.get("direct", False),
         cache_no_flush=cache.get("no-flush", False),
     )
+
+
+def _device_id(qom_path: str) -> str | None:
+    """Id of a device that the user named; QEMU keeps the others in /machine/peripheral-anon."""
+    folder, _, rest = qom_path.removeprefix("/machine/").partition("/")
+    return rest.split("/", 1)[0] if folder == "peripheral" else None
 
 
 def _layers(image: dict[str, Any], process_id: int | None) -> list[Layer]:

@@ -13,8 +13,15 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from qemu.qmp import EventListener, ExecInterruptedError, ExecuteError, QMPClient, QMPError
+from qemu.qmp import (
+    EventListener,
+    ExecInterruptedError,
+    ExecuteError,
+    QMPClient,
+    QMPError,
+)
 from qemu.qmp.protocol import ConnectError, Runstate, StateError
+from qemu.qmp.qmp_client import NegotiationError
 
 from vmstate_tools.core.errors import QemuError, UsageError
 
@@ -26,6 +33,10 @@ if TYPE_CHECKING:
 
 GREETING_SECONDS = 5.0
 """QEMU greets within milliseconds; it says nothing at all while another client is connected."""
+
+NEGOTIATION_ATTEMPTS = 3
+"""An event that QEMU reports between our first command and its answer ends the library's
+negotiation (qemu.qmp 0.0.6); the next attempt meets no event, as a rule."""
 
 ANSWER_SECONDS = 60.0
 """No command that we send waits for the guest or for a disk; a QEMU that is silent for this long
@@ -100,25 +111,24 @@ class Session:
             UsageError: nothing listens at `path`.
             QemuError: something listens, but does not greet as QMP does, or is busy.
         """
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(GREETING_SECONDS)
-        try:
-            connection.connect(str(path))
-        except OSError as error:
-            connection.close()
-            reason = error.strerror or str(error)
-            raise UsageError(f"{path}: no QMP socket answers there: {reason}") from error
-        session = cls(path, connection)
-        try:
-            await asyncio.wait_for(session._client.connect(connection), GREETING_SECONDS)
-        except TimeoutError as error:
-            problem = f"no greeting within {GREETING_SECONDS:g} s: another client holds this "
-            hint = "socket, or it is not QMP (give us a QMP socket of our own)"
-            raise QemuError(f"{path}: {problem}{hint}") from error
-        except (ConnectError, QMPError, OSError) as error:
-            raise QemuError(f"{path}: does not speak QMP ({_last_line(error)})") from error
-        session._watch = asyncio.create_task(session._wake_when_lost())
-        return session
+        for attempt in range(NEGOTIATION_ATTEMPTS):
+            session = cls(path, _connect(path))
+            try:
+                await asyncio.wait_for(
+                    session._client.connect(session._connection), GREETING_SECONDS
+                )
+            except TimeoutError as error:
+                problem = f"no greeting within {GREETING_SECONDS:g} s: another client holds this "
+                hint = "socket, or it is not QMP (give us a QMP socket of our own)"
+                raise QemuError(f"{path}: {problem}{hint}") from error
+            except (ConnectError, QMPError, OSError) as error:
+                again = isinstance(error.__cause__, NegotiationError)
+                if not again or attempt + 1 == NEGOTIATION_ATTEMPTS:
+                    raise QemuError(f"{path}: does not speak QMP") from error
+                continue
+            session._watch = asyncio.create_task(session._wake_when_lost())
+            return session
+        raise AssertionError("unreachable")
 
     @property
     def lost(self) -> bool:
@@ -239,6 +249,13 @@ class Session:
         self._arrived.set()
 
 
-def _last_line(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return (str(cause) or type(cause).__name__).splitlines()[-1].strip()
+def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(GREETING_SECONDS)
+    try:
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        reason = error.strerror or str(error)
+        raise UsageError(f"{path}: no QMP socket answers there: {reason}") from error
+    return connection

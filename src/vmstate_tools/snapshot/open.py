@@ -1,0 +1,216 @@
+"""Open what holds the state of a VM, and read it once: a Snapshot knows what is where."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from vmstate_tools.containers.detect import require_stream
+from vmstate_tools.core.errors import LocatedError, UnsupportedError
+from vmstate_tools.core.source import FileSource, open_source
+from vmstate_tools.ram.index import RamIndex
+from vmstate_tools.ram.reader import IDSTR as RAM
+from vmstate_tools.ram.reader import RamReader
+from vmstate_tools.snapshot.kind import Kind, find_kind
+from vmstate_tools.snapshot.manifest import read_manifest
+from vmstate_tools.snapshot.passing import PassingSource
+from vmstate_tools.stream.preamble import read_preamble
+from vmstate_tools.stream.records import Description, Section, SectionKind, Trailing
+from vmstate_tools.stream.walker import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from vmstate_tools.core.source import ByteSource
+    from vmstate_tools.snapshot.manifest import Manifest
+    from vmstate_tools.stream.records import Configuration, Preamble, Record
+
+RecordType = TypeVar("RecordType")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device section of the stream."""
+
+    name: str
+    """Its idstr."""
+    instance_id: int
+    version_id: int
+    section_id: int
+    offset: int
+    """Of its state, in the state file."""
+    size: int
+    """Bytes of its state."""
+    problem: LocatedError | None
+    """Why its state could not be followed; where it ends was then told by its footer."""
+
+
+@dataclass(kw_only=True)
+class Snapshot:
+    """The state of a VM, read once. Payloads stay in the source until somebody asks for them.
+
+    It can be used as long as its source is open.
+    """
+
+    source: ByteSource
+    preamble: Preamble
+    records: Sequence[Record]
+    """Everything that was read, in order of the stream."""
+    ram: RamIndex
+    """Without blocks where the stream holds no memory."""
+    stopped: LocatedError | None
+    """Why reading had to stop before the end, for those who asked to have what was read."""
+    directory: Path | None = None
+    """The snapshot directory, if it is one."""
+    manifest: Manifest | None = None
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """What the source insisted on; None for machine types up to 2.3."""
+        return self.preamble.configuration
+
+    @property
+    def machine(self) -> str | None:
+        """Versioned machine type, as the stream has it."""
+        return self.configuration.machine if self.configuration else None
+
+    @property
+    def container(self) -> str:
+        """What the stream came in: `stream` or `directory`."""
+        return "stream" if self.directory is None else "directory"
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections, in order of the stream."""
+        return tuple(record for record in self.records if isinstance(record, Section))
+
+    @cached_property
+    def devices(self) -> tuple[Device, ...]:
+        """The device sections, in order of the stream."""
+        return tuple(
+            Device(
+                name=section.idstr,
+                instance_id=section.instance_id,
+                version_id=section.version_id,
+                section_id=section.section_id,
+                offset=section.payload_offset,
+                size=section.payload_end - section.payload_offset,
+                problem=section.problem,
+            )
+            for section in self.sections
+            if section.kind is SectionKind.FULL
+        )
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes of device state."""
+        return sum(device.size for device in self.devices)
+
+    @property
+    def footers(self) -> bool:
+        """Whether sections have footers."""
+        return any(section.end > section.payload_end for section in self.sections)
+
+    @cached_property
+    def description(self) -> Description | None:
+        """Where the description of the devices is."""
+        return self._find(Description)
+
+    @cached_property
+    def trailing(self) -> Trailing | None:
+        """Bytes behind the stream."""
+        return self._find(Trailing)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """How the stream came about."""
+        capabilities = self.configuration.capabilities if self.configuration else ()
+        repeated = any(self.ram.counts(block.name).repeated for block in self.ram.blocks)
+        return find_kind(capabilities, self.records, pages_repeated=repeated)
+
+    def _find(self, kind: type[RecordType]) -> RecordType | None:
+        return next((record for record in self.records if isinstance(record, kind)), None)
+
+
+def read_snapshot(
+    source: ByteSource,
+    *,
+    on_first_page: Callable[[], None] | None = None,
+    partial: bool = False,
+) -> Snapshot:
+    """Read a stream to its end, in one pass: for files and pipes alike.
+
+    Args:
+        on_first_page: Called once, when the first page of memory has come.
+        partial: When the stream is damaged, return what was read, with the reason.
+
+    Raises:
+        FormatError: the stream is damaged.
+        UnsupportedError: it holds something that this version does not read.
+    """
+    preamble = read_preamble(source)
+    ram_reader = RamReader(preamble, on_first_page)
+    records: list[Record] = []
+    stopped: LocatedError | None = None
+    try:
+        for record in walk(source, preamble, {RAM: ram_reader}):
+            records.append(record)  # noqa: PERF402 (extend would lose them when walk raises)
+    except LocatedError as error:
+        if not partial:
+            raise
+        stopped = error
+    return Snapshot(
+        source=source,
+        preamble=preamble,
+        records=tuple(records),
+        ram=ram_reader.index or RamIndex((), preamble.page_size),
+        stopped=stopped,
+    )
+
+
+@contextmanager
+def open_snapshot(
+    path: Path,
+    *,
+    on_bytes: Callable[[memoryview], object] | None = None,
+    partial: bool = False,
+) -> Iterator[Snapshot]:
+    """Open a snapshot directory or a state file, known by its content, and read it.
+
+    Args:
+        path: `-` is standard input.
+        on_bytes: Called with every byte of a file, once and in order, on the way.
+        partial: When the stream is damaged, give what was read, with the reason.
+
+    Raises:
+        UsageError: there is no such file, or the snapshot was not finished.
+        FormatError: it is damaged.
+        UnsupportedError: it is, or holds, something that this version does not read.
+    """
+    manifest = read_manifest(path) if path.is_dir() else None
+    with ExitStack() as steps:
+        source: ByteSource
+        if manifest is None:
+            source = steps.enter_context(open_source(path))
+        else:
+            _check_format(manifest, path)
+            source = steps.enter_context(FileSource(path / manifest.state.name))
+        if on_bytes is not None and source.searchable:
+            source = PassingSource(source, on_bytes)
+        require_stream(source)
+        snapshot = read_snapshot(source, partial=partial)
+        if isinstance(source, PassingSource):
+            source.pass_rest()
+        if manifest is not None:
+            snapshot.directory = path
+            snapshot.manifest = manifest
+        yield snapshot
+
+
+def _check_format(manifest: Manifest, directory: Path) -> None:
+    if manifest.state.format != "stream":
+        problem = f"a state file in format {manifest.state.format!r} (this version reads 'stream')"
+        raise UnsupportedError(problem, source=str(directory))

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from vmstate_tools.core.errors import FormatError, LocatedError, UnsupportedError
+from vmstate_tools.core.errors import (
+    FormatError,
+    LocatedError,
+    TruncatedError,
+    UnsupportedError,
+)
 from vmstate_tools.core.parse import parse_struct
 from vmstate_tools.stream import wire
 from vmstate_tools.stream.records import (
@@ -239,6 +244,15 @@ class _Walk:
         if self._footers is False:
             raise problem
         footer = find_footer(self._source, section, self._live, keep=self._keep)
+        if footer is None and self._footers and isinstance(problem, UnsupportedError):
+            # The other sections have footers: what is missing is the rest of the stream.
+            place = f"section {section.section_id} {section.idstr!r}/{section.instance_id}"
+            raise TruncatedError(
+                "the data ends before the footer of this section",
+                source=self._source.name,
+                offset=section.offset,
+                field=place,
+            ) from problem
         if footer is None:
             raise problem
         self._footers = True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
+    "snapshot": "Take a snapshot of a running VM into the new directory DIR, without stopping it.",
     "list": "List snapshot directories, and whether their disks are still there.",
 }
 """What each subcommand does, in the order of `--help`. `NAME` is the attribute `command` of the

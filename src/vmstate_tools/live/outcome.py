@@ -57,8 +57,9 @@ def check_whole(snapshot: Snapshot) -> None:
     # The unplugged part of a virtio-mem device is not saved: QEMU 7.2 hw/virtio/virtio-mem.c.
     plugged = not any("virtio-mem" in device.name for device in snapshot.devices)
     for block in snapshot.ram.blocks:
-        if block.absent and plugged:
-            problem = f"RAM block {block.name} lacks {block.absent} pages"
+        absent = snapshot.ram.counts(block.name).absent
+        if absent and plugged:
+            problem = f"RAM block {block.name} lacks {absent} of its pages"
             raise FormatError(problem, source=source)
     if snapshot.description is None:
         raise FormatError("the description of the devices is missing", source=source)
@@ -113,9 +114,10 @@ def build_manifest(
 
 
 def _totals(snapshot: Snapshot) -> written.Totals:
+    counts = [snapshot.ram.counts(block.name) for block in snapshot.ram.blocks]
     return written.Totals(
-        pages_stored=sum(block.stored for block in snapshot.ram.blocks),
-        pages_zero=sum(block.zero for block in snapshot.ram.blocks),
+        pages_stored=sum(block.stored for block in counts),
+        pages_zero=sum(block.zero for block in counts),
         device_bytes=snapshot.device_bytes,
     )
 

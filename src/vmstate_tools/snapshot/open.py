@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from vmstate_tools.containers.detect import require_stream
 from vmstate_tools.core.errors import LocatedError, UnsupportedError
 from vmstate_tools.core.source import FileSource, open_source
+from vmstate_tools.ram.image import RamImage
 from vmstate_tools.ram.index import RamIndex
 from vmstate_tools.ram.reader import IDSTR as RAM
 from vmstate_tools.ram.reader import RamReader
@@ -66,6 +67,11 @@ class Snapshot:
     directory: Path | None = None
     """The snapshot directory, if it is one."""
     manifest: Manifest | None = None
+
+    @cached_property
+    def memory(self) -> RamImage:
+        """The content of memory, read when it is asked for."""
+        return RamImage(self.source, self.ram)
 
     @property
     def configuration(self) -> Configuration | None:
@@ -138,7 +144,7 @@ class Snapshot:
 def read_snapshot(
     source: ByteSource,
     *,
-    on_first_page: Callable[[], None] | None = None,
+    on_first_page: Callable[[], object] | None = None,
     partial: bool = False,
 ) -> Snapshot:
     """Read a stream to its end, in one pass: for files and pipes alike.

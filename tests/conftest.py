@@ -34,6 +34,7 @@ QEMUS: dict[str, Callable[[], Qemu | None]] = {
 """Debian 12's own, 7.2, and the one from its backports. What runs on both runs in between."""
 
 
+LINUX_MIB = 256
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
@@ -123,14 +124,21 @@ def start_vm(qemu: Qemu, short_path: Path) -> Iterator[StartVm]:
 
 
 @pytest.fixture
-def linux_guest(start_vm: StartVm, qemu: Qemu, tmp_path: Path) -> Callable[[], Vm]:
+def linux() -> list[str | Path]:
+    """The arguments that boot a real Linux."""
+    arguments = vms.linux_arguments()
+    return require(arguments, "the Linux test guest")
+
+
+@pytest.fixture
+def linux_guest(
+    start_vm: StartVm, qemu: Qemu, linux: list[str | Path], tmp_path: Path
+) -> Callable[[], Vm]:
     """Start a real Linux that writes its counter to memory and to two qcow2 disks."""
-    kernel = vms.test_cache() / "linux-guest/vmlinuz"
-    require(kernel if kernel.exists() else None, "the Linux test guest")
 
     def start() -> Vm:
         disks = [qemu.make_disk(tmp_path / f"disk{number}.qcow2") for number in range(2)]
-        return start_vm(*vms.linux_arguments(), memory_mib=256, disks=disks)
+        return start_vm(*linux, memory_mib=LINUX_MIB, disks=disks)
 
     return start
 

@@ -238,13 +238,15 @@ def disk_arguments(disks: Sequence[Path]) -> list[str]:
     return words
 
 
-def linux_arguments(*, stamp_kib: int = 256) -> list[str | Path]:
-    """Return the arguments that boot the Linux test guest (scripts/testbed/init.sh).
+def linux_arguments(*, stamp_kib: int = 256) -> list[str | Path] | None:
+    """Return the arguments that boot the Linux test guest, or None if it was not prepared.
 
     Args:
-        stamp_kib: How much memory it stamps in each round.
+        stamp_kib: How much memory it stamps in each round (scripts/testbed/init.sh).
     """
     folder = test_cache() / "linux-guest"
-    line = f"console=ttyS0 quiet panic=-1 stamp_kib={stamp_kib}"
     kernel, initramfs = folder / "vmlinuz", folder / "initramfs.cpio"
+    if not initramfs.exists():
+        return None
+    line = f"console=ttyS0 quiet panic=-1 stamp_kib={stamp_kib}"
     return ["-kernel", kernel, "-initrd", initramfs, "-append", line]

@@ -49,3 +49,20 @@ def test_linux_guest_stamps_memory_and_both_disks(
     assert "linux guest is up, disks: vda vdb" in vm.serial_lines()
     assert not [line for line in vm.serial_lines() if "torn" in line]
     assert all(int(stamp.split()[1]) >= tick for stamp in stamps)
+
+
+@pytest.mark.slow
+def test_linux_guest_tells_a_disk_that_is_not_of_its_moment(
+    start_vm: StartVm, linux: list[str | Path], qemu: Qemu, tmp_path: Path
+) -> None:
+    disk = qemu.make_disk(tmp_path / "disk.qcow2")
+    node = f"driver=qcow2,node-name=disk,file.driver=file,file.filename={disk}"
+    shared = ["-blockdev", node, "-device", "virtio-blk-pci,drive=disk,share-rw=on"]
+    vm = start_vm(*linux, *shared, memory_mib=256)
+    vm.wait_for_tick(1)
+    while not any("torn" in line for line in vm.serial_lines()):
+        # A stamp that the guest is about to replace anyway goes unnoticed.
+        assert vm.hmp('qemu-io disk "write -P 0 0 512"') == ""
+        assert vm.wait_for_next_tick() < 50
+    torn = next(line for line in vm.serial_lines() if "torn" in line)
+    assert torn.startswith("torn vda, expected")

@@ -6,10 +6,11 @@ file and a pipe differ only in how long that window is, so the same code walks b
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, Self
 
 from vmstate_tools.core.errors import FormatError, HostError, TruncatedError, UsageError
@@ -22,8 +23,11 @@ WINDOW_BYTES = 32 << 20
 """Length of the window that a mapped file hands out: long enough to make the cost per window
 vanish, short enough that the pages it has touched do not count as our memory for long."""
 
-CHUNK_BYTES = 1 << 20
-"""What is asked of a pipe at once: the most that a pipe holds unless root allows more."""
+PIPE_BYTES = 1 << 20
+"""What a pipe is made to hold, if it may: the most that Linux allows everybody."""
+
+CHUNK_BYTES = 256 << 10
+"""What is asked of a pipe at once. More costs more: the buffer is allocated anew each time."""
 
 MAX_TAIL_BYTES = 512 << 20
 """What a pipe may keep in memory behind the last page of RAM. Device state is tens of MiB at
@@ -245,6 +249,9 @@ def pipe_source(descriptor: int, name: str) -> ForwardSource:
 
     The source raises HostError when the pipe fails.
     """
+    # Only a pipe can be widened, and the user's pipes may be too many: then it stays as it is.
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def next_chunk() -> bytes:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,7 @@ class RamIndex:
         """
         self.blocks = tuple(blocks)
         self.page_size = page_size
+        self._stride = WORD.size + page_size  # of contents in a run of records
         self._by_name = {block.name: block for block in blocks}
         self._first_pages = np.array([block.first_page for block in blocks], np.int64)
         self._entries = np.zeros(sum(block.page_count for block in blocks), np.uint64)
@@ -121,13 +122,16 @@ class RamIndex:
     ) -> Iterator[tuple[RamBlock, int, slice]]:
         """Yield each block, its number of records, and where its pages are in `distinct`."""
         first, last = np.searchsorted(self._first_pages, ordered[[0, -1]], side="right") - 1
-        blocks = self.blocks[first : last + 1]
+        if first == last:
+            yield self.blocks[first], len(ordered), slice(None)
+            return
         bounds = self._first_pages[first + 1 : last + 1]
-        records = np.diff(np.searchsorted(ordered, bounds), prepend=0, append=len(ordered))
-        ends = [0, *np.searchsorted(distinct, bounds).tolist(), len(distinct)]
-        for number, block in enumerate(blocks):
-            if records[number]:
-                yield block, int(records[number]), slice(ends[number], ends[number + 1])
+        record_ends = [0, *np.searchsorted(ordered, bounds).tolist(), len(ordered)]
+        page_ends = [0, *np.searchsorted(distinct, bounds).tolist(), len(distinct)]
+        for number, block in enumerate(self.blocks[first : last + 1]):
+            records = record_ends[number + 1] - record_ends[number]
+            if records:
+                yield block, records, slice(page_ends[number], page_ends[number + 1])
 
     @staticmethod
     def _count(
@@ -150,50 +154,35 @@ class RamIndex:
         Every page is in exactly one run. Pages that follow each other in memory and in the stream
         are one run, however many there are.
         """
-        run: PageRun | None = None
         entries = self.entries(name)
-        for start in range(0, len(entries), _STEP_PAGES):
-            for found in self._runs(entries[start : start + _STEP_PAGES], start):
-                joined = None if run is None else _join(run, found)
-                if run is not None and joined is None:
-                    yield run
-                run = joined or found
-        if run is not None:
-            yield run
-
-    def _runs(self, entries: npt.NDArray[np.uint64], first_page: int) -> Iterator[PageRun]:
-        stride = _record_stride(self.page_size)
-        stored = entries > ZERO_PAGE
-        follows = np.where(
-            stored[1:],
-            stored[:-1] & (entries[1:] - entries[:-1] == stride),
-            entries[1:] == entries[:-1],
-        )
-        starts = [0, *(np.flatnonzero(~follows) + 1).tolist()]
-        ends = [*starts[1:], len(entries)]
-        for start, end, entry in zip(starts, ends, entries[starts].tolist(), strict=True):
-            is_stored = entry > ZERO_PAGE
-            yield PageRun(
-                kind=PageKind.STORED if is_stored else _UNSTORED[entry],
-                first_page=first_page + start,
-                page_count=end - start,
-                data_offset=entry if is_stored else 0,
-                data_stride=stride if is_stored else 0,
-            )
+        starts = _run_starts(entries, self._stride)
+        for part in range(0, len(starts), _STEP_PAGES):
+            # One more than the part has, for the end of its last run.
+            bounds = np.append(starts[part : part + _STEP_PAGES + 1], len(entries))
+            first_pages = starts[part : part + _STEP_PAGES]
+            page_counts = np.diff(bounds)[: len(first_pages)]
+            columns = first_pages, page_counts, entries[first_pages]
+            for first_page, page_count, entry in zip(*(c.tolist() for c in columns), strict=True):
+                stored = entry > ZERO_PAGE
+                yield PageRun(
+                    kind=PageKind.STORED if stored else _UNSTORED[entry],
+                    first_page=first_page,
+                    page_count=page_count,
+                    data_offset=entry if stored else 0,
+                    data_stride=self._stride if stored else 0,
+                )
 
 
 _UNSTORED = (PageKind.ABSENT, PageKind.ZERO)
 
 
-def _record_stride(page_size: int) -> int:
-    """Return the distance of page contents in a run of records: a word and a page."""
-    return WORD.size + page_size
-
-
-def _join(run: PageRun, following: PageRun) -> PageRun | None:
-    """Return both as one run, or None if they are two."""
-    if run.kind is not following.kind:
-        return None
-    if following.data_offset != run.data_offset + run.page_count * run.data_stride:
-        return None
-    return replace(run, page_count=run.page_count + following.page_count)
+def _run_starts(entries: npt.NDArray[np.uint64], stride: int) -> npt.NDArray[np.int64]:
+    """Return the numbers of the pages that do not continue the run of the page before."""
+    starts = [np.zeros(min(1, len(entries)), np.int64)]
+    for page in range(1, len(entries), _STEP_PAGES):
+        here = entries[page : page + _STEP_PAGES]
+        before = entries[page - 1 : page - 1 + len(here)]
+        in_stream = (before > ZERO_PAGE) & (here - before == stride)
+        continues = np.where(here > ZERO_PAGE, in_stream, here == before)
+        starts.append(np.flatnonzero(~continues) + page)
+    return np.concatenate(starts)

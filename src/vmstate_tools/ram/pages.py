@@ -8,6 +8,7 @@ Everything else about the records of a batch is computed from their words togeth
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +37,10 @@ _STEP_RECORDS = 32
 _GALLOP_RECORDS = 256
 """What numpy looks at first in a run; four times as much each time that it goes on."""
 
-_PAGE = int(Flag.PAGE | Flag.CONTINUE)
-_ZERO = int(Flag.ZERO | Flag.CONTINUE)
+# Plain integers: operators of IntFlag take a microsecond each.
+_CONTINUE = int(Flag.CONTINUE)
+_PAGE = int(Flag.PAGE) | _CONTINUE
+_ZERO = int(Flag.ZERO) | _CONTINUE
 _EOS = int(Flag.EOS)
 _ZERO_BYTES = WORD.size + 1
 _WORD_MASK = (1 << 64) - 1
@@ -118,6 +121,7 @@ class PageScanner:
         self._page_size = page_size
         self._flags_mask = page_size - 1
         self._page_bytes = WORD.size + page_size
+        self._ramp = np.arange(MAX_BATCH_PAGES, dtype=np.uint64) * np.uint64(page_size)
         self._source_name = source_name
         self._block: RamBlock | None = None
 
@@ -147,9 +151,9 @@ class PageScanner:
                 last = True
                 position += length
                 break
-            if not word & Flag.CONTINUE:
+            if not word & _CONTINUE:
                 changes.append(self._enter_block(window, position, offset, len(words)))
-                words.single.append(word | Flag.CONTINUE)
+                words.single.append(word | _CONTINUE)
                 position += length
         page, data_offset = self._pages(words, changes, window, offset)
         return PageBatch(
@@ -194,16 +198,16 @@ class PageScanner:
         """Return the words, beginning with `word`, of the page after page from `position` on."""
         most = min((len(window) - position) // stride, MAX_BATCH_PAGES)
         found = np.ndarray((most,), ">u8", window, position, (stride,))
-        expected = np.arange(most, dtype=np.uint64) * np.uint64(self._page_size)
-        expected += np.uint64(word & _WORD_MASK)
+        ramp = self._ramp[:most]
+        base = np.uint64(word & _WORD_MASK)
         start, count = 0, _GALLOP_RECORDS
         while start < most:
-            differs = found[start : start + count] != expected[start : start + count]
+            differs = found[start : start + count] != ramp[start : start + count] + base
             first = int(differs.argmax())
             if differs[first]:
-                return expected[: start + first]
+                return ramp[: start + first] + base
             start, count = start + count, count * 4
-        return expected
+        return ramp + base
 
     def _measure(self, window: memoryview, position: int, offset: int) -> tuple[int, int]:
         """Return the word at `position`, and the length of its record as far as it can be seen."""
@@ -215,11 +219,11 @@ class PageScanner:
         if word == _EOS:
             return word, WORD.size
         name_bytes = 0
-        if not flags & Flag.CONTINUE:
+        if not flags & _CONTINUE:
             name_bytes = 1 + (window[position + WORD.size] if at_hand > WORD.size else 0)
-        if flags | Flag.CONTINUE == _PAGE:
+        if flags | _CONTINUE == _PAGE:
             return word, self._page_bytes + name_bytes
-        if flags | Flag.CONTINUE == _ZERO:
+        if flags | _CONTINUE == _ZERO:
             return word, _ZERO_BYTES + name_bytes
         raise self._refusal(word, offset + position)
 
@@ -278,7 +282,7 @@ class PageScanner:
     def _refusal(self, word: int, offset: int) -> LocatedError:
         """Return the error for a word that begins no record that we read."""
         flags = word & self._flags_mask
-        kind = flags & ~Flag.CONTINUE
+        kind = flags & ~_CONTINUE
         reason = _REASONS.get(Flag(kind))
         if reason is None:
             return self._damaged(f"flags {flags:#x} in {word:#x} make no sense", offset)
@@ -293,8 +297,9 @@ class PageScanner:
 def _blocks_of_records(
     changes: list[_BlockChange], count: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return, for each of `count` records, first page and page count of its block."""
-    records = np.diff([*(change.record for change in changes), count])
+    """Return first page and page count of the block of each record; shape (count,)."""
+    bounds = [*(change.record for change in changes), count]
+    record_counts = [end - start for start, end in pairwise(bounds)]
     first_page = [change.block.first_page if change.block else 0 for change in changes]
     page_count = [change.block.page_count if change.block else 0 for change in changes]
-    return np.repeat(first_page, records), np.repeat(page_count, records)
+    return np.repeat(first_page, record_counts), np.repeat(page_count, record_counts)

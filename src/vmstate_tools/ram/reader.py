@@ -27,7 +27,9 @@ class RamReader:
         index: None until the list of blocks has been read.
     """
 
-    def __init__(self, preamble: Preamble, on_first_page: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, preamble: Preamble, on_first_page: Callable[[], object] | None = None
+    ) -> None:
         """Make one.
 
         Args:

@@ -54,7 +54,7 @@ def test_a_live_process_passes_the_check(tmp_path: Path) -> None:
     process = start(tmp_path, "sleep", "60")
     process.check_alive()
     process.kill()
-    with pytest.raises(QemuError, match=r"^QEMU ended by SIGKILL$"):
+    with pytest.raises(QemuError, match=r"^QEMU ended by signal 9$"):
         process.check_alive()
 
 
@@ -82,17 +82,6 @@ def test_of_a_long_stderr_the_last_lines_count(tmp_path: Path) -> None:
     process = start_python(tmp_path, "import sys; sys.stderr.write('line\\n' * 100_000)")
     process.popen.wait()
     assert process.last_words() == ["line"] * TAIL_LINES
-
-
-def test_a_silent_live_process_does_not_answer(tmp_path: Path) -> None:
-    process = start_python(
-        tmp_path, "import sys, time; print('hm', file=sys.stderr, flush=True); time.sleep(60)"
-    )
-    while not process.last_words():
-        time.sleep(0.01)
-    failure = process.failure()
-    process.kill()
-    assert str(failure) == f"QEMU (process {process.process_id}) does not answer: hm"
 
 
 def test_a_process_is_asked_to_stop(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ class Adapted:
     line: CommandLine
     notes: tuple[str, ...]
     """What the user should know about it, a line each."""
+    missing: tuple[FreshDisk, ...] = ()
+    """Disks that it does not name."""
 
 
 def adapt_recorded(
@@ -49,10 +51,8 @@ def adapt_recorded(
     """
     replacement = replace_images(_without(line, START_OPTIONS), disks, working_directory)
     if replacement.missing:
-        disk = replacement.missing[0]
-        problem = f"the recorded command line does not name {disk.names[0]}"
-        hint = "added while it ran? give a command line with it after --"
-        raise UsageError(f"disk {disk.label}: {problem} ({hint})")
+        problem = f"disk {replacement.missing[0].label} is not on the recorded command line"
+        raise UsageError(f"{problem} (added while it ran? give one with it after --)")
     line, notes = redirect_outputs(replacement.line, places)
     line, more_notes = _drop_temporary_disks(line, replacement)
     line = _with_machine(line, machine)
@@ -83,11 +83,11 @@ def adapt_given(
     line = replace(line, options=tuple(kept))
     replacement = replace_images(line, disks, working_directory)
     notes += [
-        f"the command line does not name {disk.names[0]} (disk {disk.label} of the snapshot)"
+        f"disk {disk.label} of the snapshot is not on the command line"
         for disk in replacement.missing
     ]
     notes += _untouched_notes(replacement)
-    return Adapted(line=replacement.line, notes=tuple(notes))
+    return Adapted(line=replacement.line, notes=tuple(notes), missing=replacement.missing)
 
 
 def with_start(line: CommandLine, *, qmp_socket: Path, incoming: str, stopped: bool) -> CommandLine:

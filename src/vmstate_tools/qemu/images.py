@@ -44,6 +44,7 @@ class FreshDisk:
     """A disk of a snapshot, and the new image that takes its place."""
 
     label: str
+    """What to call it in a message."""
     names: tuple[Path, ...]
     """Files that mean this disk on a command line, the likeliest first: its frozen layer, what
     that is based on, and the layer that came after it. Real paths."""

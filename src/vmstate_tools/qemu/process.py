@@ -82,17 +82,12 @@ class QemuProcess:
         Raises:
             QemuError: it has; the message holds what it said last.
         """
-        if self.popen.poll() is not None:
-            raise self.failure()
-
-    def failure(self) -> QemuError:
-        """Return the error for its end, with the last lines of its stderr."""
-        said = "; ".join(self.last_words())
         code = self.popen.poll()
         if code is None:
-            return QemuError(f"QEMU (process {self.process_id}) does not answer: {said}")
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return QemuError(f"QEMU ended {how}: {said}" if said else f"QEMU ended {how}")
+            return
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        said = "; ".join(self.last_words())
+        raise QemuError(f"QEMU ended {how}: {said}" if said else f"QEMU ended {how}")
 
     def last_words(self) -> list[str]:
         """Return the last lines of its stderr, without the program's name."""

@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vmstate_tools.core.errors import HostError, QemuError, UsageError
 from vmstate_tools.qemu.process import TAIL_LINES, QemuProcess, stop_process
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from vmstate_tools.cli.main import COMMANDS, vmstate
+from vmstate_tools.cli.main import BUG_EXIT_CODE, COMMANDS, INTERRUPTED_EXIT_CODE, vmstate
+from vmstate_tools.core import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,31 @@ def test_no_file_names_a_machine_or_a_package_host() -> None:
         text = path.read_bytes().decode("utf-8", errors="ignore")
         found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in FOREIGN.finditer(text)]
     assert found == []
+
+
+def documented_exit_codes() -> Iterator[tuple[int, str]]:
+    """Code and error class (or nothing) of each row of the table."""
+    text = (ROOT / "docs/exit-codes.md").read_text(encoding="utf-8")
+    for match in re.finditer(r"^\| (\d+) \|.*\|(?: `(\w+)`)? \|$", text, re.MULTILINE):
+        yield int(match[1]), match[2] or ""
+
+
+def test_exit_codes_are_documented() -> None:
+    members = [member for member in vars(errors).values() if isinstance(member, type)]
+    classes = {
+        (member.exit_code, member.__name__)
+        for member in members
+        if issubclass(member, errors.VmstateError) and "exit_code" in vars(member)
+    }
+    documented = set(documented_exit_codes())
+    assert classes - documented == {(errors.VmstateError.exit_code, "VmstateError")}
+    without_class = {code for code, name in documented if not name}
+    assert without_class == {0, errors.VmstateError.exit_code, BUG_EXIT_CODE, INTERRUPTED_EXIT_CODE}
+
+
+def test_documented_error_classes_have_their_codes() -> None:
+    for code, name in documented_exit_codes():
+        assert not name or getattr(errors, name).exit_code == code, name
 
 
 @pytest.mark.parametrize("name", COMMANDS)

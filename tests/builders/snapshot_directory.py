@@ -15,11 +15,11 @@ def qcow2_image(virtual_size: int = DISK_BYTES) -> bytes:
     return b"QFI\xfb" + bytes([0, 0, 0, 3]) + bytes(16) + virtual_size.to_bytes(8, "big")
 
 
-def snapshot_directory(path: Path, state: bytes = b"", disks: int = 0, **changes: Any) -> Path:
+def snapshot_directory(path: Path, data: bytes = b"", disks: int = 0, **changes: Any) -> Path:
     """Make `path`, and beside it images for its disks: diskN.qcow2 on diskN.raw."""
     path.mkdir()
-    (path / "vmstate.bin").write_bytes(state)
-    digest = FileDigest(bytes=len(state), sha256=hashlib.sha256(state).hexdigest())
+    (path / "vmstate.bin").write_bytes(data)
+    digest = FileDigest(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     made = []
     for index in range(disks):
         frozen = path.parent / f"disk{index}.qcow2"

@@ -1,9 +1,13 @@
-"""What a check finds."""
+"""What checks look at, and what they find."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vmstate_tools.snapshot.open import Snapshot
 
 
 class Severity(StrEnum):
@@ -26,3 +30,12 @@ class Finding:
     """What is wrong, what was expected; one line, names in it not escaped."""
     offset: int | None = None
     """Absolute byte offset in the state file, where one place is at fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a check may look at."""
+
+    snapshot: Snapshot
+    sha256: str | None
+    """Of the whole state file, as it was read; None for a pipe, which has no manifest either."""

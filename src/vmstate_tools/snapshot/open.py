@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from vmstate_tools.containers.detect import require_stream
 from vmstate_tools.core.errors import LocatedError, UnsupportedError
 from vmstate_tools.core.source import FileSource, open_source
+from vmstate_tools.device.decode import DecodedDevice, decode_device
+from vmstate_tools.device.reader import DeviceReader
+from vmstate_tools.device.vmdesc import Vmdesc, parse_vmdesc
 from vmstate_tools.ram.image import RamImage
 from vmstate_tools.ram.index import RamIndex
 from vmstate_tools.ram.reader import IDSTR as RAM
@@ -47,6 +50,11 @@ class Device:
     """Bytes of its state."""
     problem: LocatedError | None
     """Why its state could not be followed; where it ends was then told by its footer."""
+
+    @property
+    def label(self) -> str:
+        """The name that tells it from all others: `cpu#0`."""
+        return f"{self.name}#{self.instance_id}"
 
 
 @dataclass(kw_only=True)
@@ -126,6 +134,29 @@ class Snapshot:
         return self._find(Description)
 
     @cached_property
+    def vmdesc(self) -> Vmdesc | None:
+        """The description of the devices; None if the stream has none.
+
+        Raises:
+            FormatError: it is not what QEMU writes.
+        """
+        return None if self.description is None else _read_vmdesc(self.source, self.description)
+
+    def decode(self, device: Device) -> DecodedDevice | None:
+        """Decode the state of a device; None if nothing describes it.
+
+        Raises:
+            FormatError: its description is not what QEMU writes.
+            UnsupportedError: it has more values than any device.
+        """
+        if self.vmdesc is None:
+            return None
+        described = self.vmdesc.find_device(device.name, device.instance_id)
+        if described is None:
+            return None
+        return decode_device(self.source, described, device.offset, device.offset + device.size)
+
+    @cached_property
     def trailing(self) -> Trailing | None:
         """Bytes behind the stream."""
         return self._find(Trailing)
@@ -139,6 +170,12 @@ class Snapshot:
 
     def _find(self, kind: type[RecordType]) -> RecordType | None:
         return next((record for record in self.records if isinstance(record, kind)), None)
+
+
+def _read_vmdesc(source: ByteSource, description: Description) -> Vmdesc:
+    start = description.json_offset
+    text = source.read_at(start, description.end - start, "description")
+    return parse_vmdesc(text, source.name, start)
 
 
 def read_snapshot(
@@ -159,22 +196,31 @@ def read_snapshot(
     """
     preamble = read_preamble(source)
     ram_reader = RamReader(preamble, on_first_page)
+    parsed: list[Vmdesc] = []
+
+    def make_device_reader(description: Description) -> DeviceReader:
+        parsed.append(_read_vmdesc(source, description))
+        return DeviceReader(parsed[0])
+
     records: list[Record] = []
     stopped: LocatedError | None = None
     try:
-        for record in walk(source, preamble, {RAM: ram_reader}):
+        for record in walk(source, preamble, {RAM: ram_reader}, make_device_reader):
             records.append(record)  # noqa: PERF402 (extend would lose them when walk raises)
     except LocatedError as error:
         if not partial:
             raise
         stopped = error
-    return Snapshot(
+    snapshot = Snapshot(
         source=source,
         preamble=preamble,
         records=tuple(records),
         ram=ram_reader.index or RamIndex((), preamble.page_size),
         stopped=stopped,
     )
+    if parsed:
+        snapshot.vmdesc = parsed[0]  # it need not be parsed again
+    return snapshot
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def small_folder(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_an_overlay_that_cannot_be_made_changes_nothing(
@@ -217,7 +217,8 @@ def test_a_signal_at_any_moment_leaves_a_whole_snapshot_or_none(vm: Vm, tmp_path
         time.sleep(chance.uniform(0.0, 0.8))
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-        assert process.returncode in {0, 130}, said
+        too_early = "KeyboardInterrupt" in said and "capture.py" not in said  # Python's own start
+        assert too_early or process.returncode in {0, 130}, said
         assert directory.exists() == (process.returncode == 0)
         wait_until_running(vm, 1.0)
         assert not is_set(vm)

@@ -56,6 +56,8 @@ class LazyGroup(click.Group):
         """Run the subcommand; a reader that went away (`| head`) is no news to the user."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error  # click itself would print an empty line first
         except BrokenPipeError:
             # What Python still holds for stdout must have somewhere to go when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,6 +25,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,23 +158,27 @@ def main(arguments: list[str]) -> None:
     orders = Orders(**json.loads(sys.stdin.buffer.readline()))
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()
-    armed = _watch(sys.stdin.fileno(), connection, orders)
+    armed = _watch(sys.stdin.fileno(), connection, pipe, orders)
     if armed is not None:
         # An OSError means that QEMU is gone, and the VM with it: nobody is left to help.
         with contextlib.suppress(OSError):
             _take_over(_Monitor(connection), pipe, orders, armed=armed)
 
 
-def _watch(line_of_life: int, connection: socket.socket, orders: Orders) -> bool | None:
+def _watch(line_of_life: int, connection: socket.socket, pipe: int, orders: Orders) -> bool | None:
     """Wait for the end; None after a farewell, else whether the VM may be paused."""
-    armed, limit_seconds = False, None
+    armed, limit_seconds, watched = False, None, [line_of_life]
     while True:
-        ready, _, _ = select.select([line_of_life], [], [], limit_seconds)
+        ready, _, _ = select.select(watched, [], [], limit_seconds)
         if not ready:
             # The owner lives but does not move. When it comes to, it finds a VM that ran on and
-            # knows that its snapshot is torn.
+            # a stream with a gap, and knows that there is no snapshot.
             _resume_blindly(connection, orders)
             limit_seconds = None
+            watched.append(pipe)
+        if pipe in ready and not os.read(pipe, DRAIN_BYTES):
+            watched.remove(pipe)
+        if line_of_life not in ready:
             continue
         words = os.read(line_of_life, 4096).split()
         if not words:
@@ -191,9 +196,16 @@ def _resume_blindly(connection: socket.socket, orders: Orders) -> None:
 
 
 def _take_over(monitor: _Monitor, pipe: int, orders: Orders, *, armed: bool) -> None:
+    # At once and all the time: until the pipe is emptied QEMU may be unable to answer anything,
+    # because a device of the guest waits for a page that is not saved yet.
+    threading.Thread(target=_drain, args=[pipe], daemon=True).start()
     if armed:
         monitor.execute("cont" if orders.was_running else "stop")
-    _drain(monitor, pipe)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (monitor.execute("query-migrate") or {}).get("status") in UNDER_WAY:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_SECONDS)
     # QEMU 10.0 leaves the VM paused when it fails between its own stop and the protection.
     status = monitor.execute("query-status") or {}
     if armed and status.get("running") is not orders.was_running:
@@ -205,18 +217,10 @@ def _take_over(monitor: _Monitor, pipe: int, orders: Orders, *, armed: bool) -> 
         _remove_if_unused(monitor, overlay)
 
 
-def _drain(monitor: _Monitor, pipe: int) -> None:
-    """Throw the stream away until QEMU has finished, or the time is up."""
-    os.set_blocking(pipe, False)
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while time.monotonic() < deadline:
-        ready, _, _ = select.select([pipe], [], [], POLL_SECONDS)
-        if ready and os.read(pipe, DRAIN_BYTES):
-            continue
-        # Nothing comes: the end of the stream, or a pipe that QEMU was given but never wrote to.
-        if (monitor.execute("query-migrate") or {}).get("status") not in UNDER_WAY:
-            return
-        time.sleep(POLL_SECONDS)
+def _drain(pipe: int) -> None:
+    """Throw the stream away."""
+    while os.read(pipe, DRAIN_BYTES):
+        pass
 
 
 def _remove_if_unused(monitor: _Monitor, overlay: dict[str, str]) -> None:

@@ -63,9 +63,12 @@ async def freeze(
     if stop is not None:
         await stop
     switch_failure = await _failure(switch)
-    failure = switch_failure or await _failure(migrate)
-    if failure is None:
-        failure = await _wait_until_protected(session, first_page, was_running=was_running)
+    migrate_failure = await _failure(migrate)
+    failure = switch_failure or migrate_failure
+    if migrate_failure is None:
+        # Without the disks too: QEMU is about to stop the VM, and only then can it go on for good.
+        unprotected = await _wait_until_protected(session, first_page, was_running=was_running)
+        failure = failure or unprotected
     if outer_stop:
         failure = failure or _torn(session.events[first_event:])
     await _put_back(session, was_running=was_running, first_event=first_event)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import vms
 from vms import Qemu, Vm
@@ -23,8 +23,18 @@ if TYPE_CHECKING:
 
 Part = TypeVar("Part")
 
-settings.register_profile("ci", derandomize=True, max_examples=300, deadline=None)
-settings.register_profile("laptop", max_examples=50, deadline=None)
+# How fast examples are made says nothing here: other tests keep the cores busy with guests.
+SLOW_IS_FINE = [HealthCheck.too_slow]
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=SLOW_IS_FINE,
+)
+settings.register_profile(
+    "laptop", max_examples=50, deadline=None, suppress_health_check=SLOW_IS_FINE
+)
 settings.load_profile("ci" if os.environ.get("CI") else "laptop")
 
 QEMUS: dict[str, Callable[[], Qemu | None]] = {

@@ -218,7 +218,8 @@ def test_a_signal_at_any_moment_leaves_a_whole_snapshot_or_none(vm: Vm, tmp_path
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         too_early = "KeyboardInterrupt" in said and "capture.py" not in said  # Python's own start
-        assert too_early or process.returncode in {0, 130}, said
+        # Python ends by the signal itself, too, if that met it in an exec() (of a dataclass).
+        assert too_early or process.returncode in {0, 130, -signal.SIGINT}, said
         assert directory.exists() == (process.returncode == 0)
         wait_until_running(vm, 1.0)
         assert not is_set(vm)

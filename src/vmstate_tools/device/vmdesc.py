@@ -89,22 +89,15 @@ class Vmdesc:
     devices: tuple[Device, ...]
     """In the order of their sections."""
     configuration: Vmsd | None
-    """The configuration section's fields; None before QEMU 8.2, which does not describe them."""
+    """The configuration section's fields; None in streams of 7.2, which do not describe them."""
 
     @cached_property
-    def _device_index(self) -> dict[tuple[str, int], int]:
-        names = ((device.name, device.instance_id) for device in self.devices)
-        return {name: index for index, name in enumerate(names)}
+    def _devices_by_name(self) -> dict[tuple[str, int], Device]:
+        return {(device.name, device.instance_id): device for device in self.devices}
 
     def find_device(self, name: str, instance_id: int) -> Device | None:
         """Find the device of a section."""
-        index = self._device_index.get((name, instance_id))
-        return None if index is None else self.devices[index]
-
-    def find_next(self, device: Device) -> Device | None:
-        """Find the device whose section follows; None behind the last one."""
-        index = self._device_index[device.name, device.instance_id] + 1
-        return self.devices[index] if index < len(self.devices) else None
+        return self._devices_by_name.get((name, instance_id))
 
 
 def parse_vmdesc(text: bytes | memoryview, source_name: str, offset: int) -> Vmdesc:

@@ -28,6 +28,13 @@ STOP_SECONDS = 10.0
 _PREFIX = re.compile(r"^(?:\S+Z )?(?:guest=\S+ )?\S*qemu\S*: ")
 
 
+class _Outliving(subprocess.Popen[bytes]):
+    """A process that is meant to go on when we let go of it, of which its base class warns."""
+
+    def __del__(self) -> None:
+        """Leave it running."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QemuProcess:
     """A QEMU that we started.
@@ -57,7 +64,7 @@ class QemuProcess:
         stderr, stdout = directory / "qemu.stderr", directory / "qemu.stdout"
         try:
             with stderr.open("xb") as errors, stdout.open("xb") as output:
-                popen = subprocess.Popen(
+                popen = _Outliving(
                     list(argv),
                     stdin=subprocess.DEVNULL,
                     stdout=output,

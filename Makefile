@@ -13,6 +13,7 @@ test: $(VENV)/.installed-dev
 	scripts/check $(BIN)
 
 test-fast: $(VENV)/.installed-dev
+	scripts/install-qemu --for-tests
 	scripts/check $(BIN) --fast
 
 bench: $(VENV)/.installed-dev

@@ -38,4 +38,4 @@ class Evidence:
 
     snapshot: Snapshot
     sha256: str | None
-    """Of the whole state file, as it was read; None for a pipe, which has no manifest either."""
+    """Of the whole state file, as it was read; None where no manifest states one."""

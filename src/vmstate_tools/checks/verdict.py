@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from vmstate_tools.core.source import ByteSource
+
     Check = Callable[[Evidence], Iterator[Finding]]
 
 CHECKS: dict[str, Check] = {
@@ -66,7 +68,7 @@ class Verdict:
 
 
 def examine(
-    path: Path, *, deep: bool = False, on_bytes: Callable[[int], object] | None = None
+    path: Path, *, deep: bool = False, advance: Callable[[int], object] = lambda _: None
 ) -> Verdict:
     """Run the checks on a snapshot directory or a state file.
 
@@ -74,27 +76,34 @@ def examine(
 
     Args:
         deep: Run DEEP_CHECKS too.
-        on_bytes: Called on the way with the number of bytes read since the last call.
+        advance: Called on the way with the number of bytes read since the last call.
 
     Raises:
         HostError: the host failed while it was read.
     """
-    sha256 = hashlib.sha256()
+    sha256 = hashlib.sha256() if path.is_dir() else None  # only a manifest states a digest
 
-    def take(data: memoryview) -> None:
-        sha256.update(data)
-        if on_bytes is not None:
-            on_bytes(len(data))
+    def take(source: ByteSource, start: int, end: int) -> None:
+        if sha256 is not None:
+            _update(sha256, source, start, end)
+        advance(end - start)
 
     try:
-        with open_snapshot(path, on_bytes=take, partial=True) as snapshot:
-            digest_text = sha256.hexdigest() if snapshot.source.searchable else None
+        with open_snapshot(path, on_passed=take, partial=True) as snapshot:
+            digest_text = sha256.hexdigest() if sha256 else None
             evidence = Evidence(snapshot=snapshot, sha256=digest_text)
             checks = _choose(deep=deep, stopped=snapshot.stopped is not None)
             findings = [finding for check in checks for finding in CHECKS[check](evidence)]
     except (LocatedError, UsageError) as error:
         return _unreadable(path, error)
     return Verdict(path=path, findings=tuple(findings), checks=checks, stopped=snapshot.stopped)
+
+
+def _update(sha256: hashlib._Hash, source: ByteSource, start: int, end: int) -> None:
+    while start < end:
+        window = source.window(start, 1, "file")[: end - start]
+        sha256.update(window)
+        start += len(window)
 
 
 def _choose(*, deep: bool, stopped: bool) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
+    "inspect": "Show what is in a snapshot: machine, memory, devices and their fields.",
+    "verify": "Check snapshots without starting a VM.",
     "snapshot": "Take a snapshot of a running VM into the new directory DIR, without stopping it.",
     "list": "List snapshot directories, and whether their disks are still there.",
     "restore": "Start QEMU from a snapshot; it goes on after this command ends.",

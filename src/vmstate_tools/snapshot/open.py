@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from vmstate_tools.containers.detect import require_stream
-from vmstate_tools.core.errors import LocatedError, UnsupportedError
+from vmstate_tools.core.errors import LocatedError, UnsupportedError, UsageError
 from vmstate_tools.core.source import FileSource, open_source
 from vmstate_tools.device.decode import DecodedDevice, decode_device
 from vmstate_tools.device.reader import DeviceReader
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from vmstate_tools.core.source import ByteSource
     from vmstate_tools.snapshot.manifest import Manifest
+    from vmstate_tools.snapshot.passing import OnPassed
     from vmstate_tools.stream.records import Configuration, Preamble, Record
 
 RecordType = TypeVar("RecordType")
@@ -227,14 +228,14 @@ def read_snapshot(
 def open_snapshot(
     path: Path,
     *,
-    on_bytes: Callable[[memoryview], object] | None = None,
+    on_passed: OnPassed | None = None,
     partial: bool = False,
 ) -> Iterator[Snapshot]:
     """Open a snapshot directory or a state file, known by its content, and read it.
 
     Args:
         path: `-` is standard input.
-        on_bytes: Called with every byte of a file, once and in order, on the way.
+        on_passed: Called on the way with what was passed; of a file this is every byte.
         partial: When the stream is damaged, give what was read, with the reason.
 
     Raises:
@@ -242,7 +243,7 @@ def open_snapshot(
         FormatError: it is damaged.
         UnsupportedError: it is, or holds, something that this version does not read.
     """
-    manifest = read_manifest(path) if path.is_dir() else None
+    manifest = read_manifest(path) if _is_directory(path) else None
     with ExitStack() as steps:
         source: ByteSource
         if manifest is None:
@@ -250,16 +251,23 @@ def open_snapshot(
         else:
             _check_format(manifest, path)
             source = steps.enter_context(FileSource(path / manifest.state.name))
-        if on_bytes is not None and source.searchable:
-            source = PassingSource(source, on_bytes)
+        if on_passed is not None:
+            source = PassingSource(source, on_passed)
         require_stream(source)
         snapshot = read_snapshot(source, partial=partial)
-        if isinstance(source, PassingSource):
+        if isinstance(source, PassingSource) and source.searchable:
             source.pass_rest()
         if manifest is not None:
             snapshot.directory = path
             snapshot.manifest = manifest
         yield snapshot
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a folder on the way there may not be searched
+        raise UsageError(f"{path}: {error.strerror}") from error
 
 
 def _check_format(manifest: Manifest, directory: Path) -> None:

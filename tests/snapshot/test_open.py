@@ -12,7 +12,7 @@ from builders import stream as build
 from builders.snapshot_directory import snapshot_directory
 from conftest import RealStream
 from vmstate_tools.core.errors import FormatError, TruncatedError, UnsupportedError, UsageError
-from vmstate_tools.core.source import BytesSource, ForwardSource
+from vmstate_tools.core.source import ByteSource, BytesSource, ForwardSource
 from vmstate_tools.ram.index import PageCounts
 from vmstate_tools.snapshot.kind import Kind
 from vmstate_tools.snapshot.manifest import StateFile
@@ -205,7 +205,11 @@ def test_every_byte_of_a_file_goes_by_once(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "x"
     path.write_bytes(data)
     seen = io.BytesIO()
-    with open_snapshot(path, on_bytes=seen.write, partial=True):
+
+    def see(source: ByteSource, start: int, end: int) -> None:
+        seen.write(source.read_at(start, end - start, "file"))
+
+    with open_snapshot(path, on_passed=see, partial=True):
         pass
     assert hashlib.sha256(seen.getvalue()).digest() == hashlib.sha256(data).digest()
 

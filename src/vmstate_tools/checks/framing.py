@@ -39,6 +39,6 @@ def stop_finding(error: LocatedError) -> Finding:
     return Finding(
         check=NAME,
         severity=Severity.ERROR,
-        message=f"reading had to stop here{field}: {error.problem}",
+        message=f"reading had to stop{field}: {error.problem}",
         offset=error.offset,
     )

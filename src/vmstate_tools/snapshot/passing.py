@@ -1,4 +1,4 @@
-"""See the bytes of a source go by while somebody else reads it: a digest in the same pass."""
+"""See how far the reader of a source is: for a digest in the same pass, and for progress."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ if TYPE_CHECKING:
 
     from vmstate_tools.core.source import ByteSource
 
+    OnPassed = Callable[[ByteSource, int, int], object]
+    """Called with the source, and the range that was passed: its start, and its end (excluded)."""
+
 
 class PassingSource:
-    """A ByteSource that shows every byte once, in order, when its reader has let go of it."""
+    """A ByteSource that tells what its reader has passed: every byte once, and in order."""
 
-    def __init__(self, source: ByteSource, on_bytes: Callable[[memoryview], object]) -> None:
+    def __init__(self, source: ByteSource, on_passed: OnPassed) -> None:
         """Make one.
 
         Args:
-            source: Searchable, so that bytes may be shown that nobody has read.
-            on_bytes: Called with the next bytes.
+            on_passed: Called just before the source lets go of bytes.
         """
-        assert source.searchable, "what a pipe has released is gone"
         self.name = source.name
-        self.searchable = True
+        self.searchable = source.searchable
         self._source = source
-        self._on_bytes = on_bytes
+        self._on_passed = on_passed
         self._passed = 0
 
     def window(self, offset: int, minimum: int, field: str) -> memoryview:
@@ -45,15 +46,15 @@ class PassingSource:
 
     def release(self, offset: int) -> None:
         """See ByteSource."""
-        self._pass(min(offset, self._source.size_to_end()))
+        # A file may be told to let go of more than there is; of a pipe, nobody knows its end yet.
+        self._pass(min(offset, self._source.size_to_end()) if self.searchable else offset)
         self._source.release(offset)
 
     def pass_rest(self) -> None:
-        """Show what has not been released yet."""
+        """Tell of what has not been released: the tail, where devices are."""
         self._pass(self._source.size_to_end())
 
     def _pass(self, end: int) -> None:
-        while self._passed < end:
-            window = self._source.window(self._passed, 1, "file")[: end - self._passed]
-            self._on_bytes(window)
-            self._passed += len(window)
+        if end > self._passed:
+            self._on_passed(self._source, self._passed, end)
+            self._passed = end

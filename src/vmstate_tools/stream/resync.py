@@ -42,8 +42,8 @@ def find_footer(
     overlap = len(footer)
     offset = section.payload_offset
     limit = offset + MAX_RESYNC_BYTES
-    while offset < limit and not source.at_end(offset + overlap):
-        window = source.window(offset, overlap + 1, "payload")
+    while limit - offset > overlap and not source.at_end(offset + overlap):
+        window = source.window(offset, overlap + 1, "payload")[: limit - offset]
         for match in pattern.finditer(window):
             if _makes_sense(source, offset + match.end() - 1, live_ids):
                 return offset + match.start()

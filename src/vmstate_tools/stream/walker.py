@@ -132,11 +132,10 @@ class _Walk:
             )
         payload_offset = self._offset + 1 + wire.COMMAND_HEADER.sizeof()
         payload_end = payload_offset + header.length
+        self._source.window(payload_offset, header.length, "command")
         end = payload_end
         if header.code == CommandCode.PACKAGED:
-            end += parse_struct(wire.PACKAGED_LENGTH, self._source, payload_offset)
-            self._source.release(end)  # up to 4 GiB that a pipe must not keep
-        self._source.window(end, 0, "command")
+            end = self._package_end(payload_offset)
         return Command(
             offset=self._offset,
             end=end,
@@ -144,6 +143,17 @@ class _Walk:
             payload_offset=payload_offset,
             payload_end=payload_end,
         )
+
+    def _package_end(self, length_offset: int) -> int:
+        start = length_offset + wire.PACKAGED_LENGTH.sizeof()
+        end = start + int(parse_struct(wire.PACKAGED_LENGTH, self._source, length_offset))
+        self._source.release(end)  # up to 4 GiB that a pipe must not keep
+        if self._source.at_end(end - 1):
+            problem = f"the data ends inside of the package (expected {end - start} bytes)"
+            raise TruncatedError(
+                problem, source=self._source.name, offset=start, field="packaged stream"
+            )
+        return end
 
     def _section(self, kind: int) -> Section:
         start = self._section_start(kind)

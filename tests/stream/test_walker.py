@@ -1,0 +1,502 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from builders import stream as build
+from builders.readers import LengthReader
+from builders.sources import both_sources, bytes_source, chunks_source
+from vmstate_tools.core import source as source_module
+from vmstate_tools.core.errors import (
+    FormatError,
+    LocatedError,
+    TruncatedError,
+    UnsupportedError,
+)
+from vmstate_tools.stream import walker
+from vmstate_tools.stream.preamble import read_preamble
+from vmstate_tools.stream.records import (
+    Command,
+    Configuration,
+    Description,
+    EndOfStream,
+    Header,
+    PayloadReader,
+    Record,
+    Section,
+    SectionKind,
+    SectionStart,
+    Trailing,
+)
+from vmstate_tools.stream.walker import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vmstate_tools.core.source import ByteSource
+
+FRONT = build.header() + build.configuration()
+START = build.section(build.START, b"begin", idstr="disk", section_id=4)
+PART = build.section(build.PART, b"middle", section_id=4)
+END = build.section(build.END, b"end", section_id=4)
+TIMER = build.Device(idstr="timer", section_id=0)
+CPU = build.Device(idstr="cpu", section_id=7, instance_id=3, version_id=12, payload=b"registers")
+TAIL = build.eof() + build.description(build.vmdesc([TIMER, CPU]))
+LENGTHS = {"timer": len(TIMER.payload), "cpu": len(CPU.payload)}
+
+
+class TextReader:
+    """Reads payloads that are one of the words above."""
+
+    def read_payload(self, source: ByteSource, section: SectionStart) -> int:
+        word = {1: b"begin", 2: b"middle", 3: b"end"}[section.kind]
+        found = source.read_at(section.payload_offset, len(word), "word")
+        if found != word:
+            raise FormatError("another word", source=source.name, offset=section.payload_offset)
+        return section.payload_offset + len(word)
+
+
+DISK: dict[str, PayloadReader] = {"disk": TextReader()}
+
+
+def walk_through(
+    source: ByteSource,
+    readers: Mapping[str, PayloadReader] | None = None,
+    lengths: Mapping[str, int] | None = None,
+) -> list[Record]:
+    """Walk to the end.
+
+    Args:
+        readers: Of iterative sections; those of DISK if not given.
+        lengths: Of devices; those of LENGTHS if not given.
+    """
+    reader = LengthReader(**(LENGTHS if lengths is None else lengths))
+    readers = DISK if readers is None else readers
+    return list(walk(source, read_preamble(source), readers, lambda _: reader))
+
+
+def walk_both(data: bytes, lengths: Mapping[str, int] | None = None) -> list[Record]:
+    """Walk as a map and as a pipe, which must be the same."""
+    first, second = [walk_through(source, lengths=lengths) for source in both_sources(data)]
+    assert [str(record) for record in first] == [str(record) for record in second]
+    return first
+
+
+def sections(records: list[Record]) -> list[Section]:
+    return [record for record in records if isinstance(record, Section)]
+
+
+def problems(records: list[Record]) -> list[str]:
+    return [str(section.problem) for section in sections(records) if section.problem]
+
+
+def test_records_come_in_the_order_of_the_stream() -> None:
+    data = FRONT + build.command(build.PING, build.be32(1)) + START + PART + END
+    data += TIMER.section() + CPU.section() + TAIL + bytes(3)
+    assert [type(record) for record in walk_both(data)] == [
+        Header,
+        Configuration,
+        Command,
+        *[Section] * 5,
+        EndOfStream,
+        Description,
+        Trailing,
+    ]
+
+
+def test_records_follow_each_other_without_a_gap() -> None:
+    data = FRONT + START + PART + END + TIMER.section() + TAIL + bytes(3)
+    records = walk_both(data)
+    assert records[0].offset == 0
+    assert [record.offset for record in records[1:]] == [record.end for record in records[:-1]]
+    assert records[-1].end == len(data)
+
+
+def test_a_section_tells_where_everything_is() -> None:
+    data = FRONT + START + CPU.section() + TAIL
+    (_, cpu) = sections(walk_both(data))
+    offset = len(FRONT + START)
+    assert cpu == Section(
+        kind=SectionKind.FULL,
+        offset=offset,
+        section_id=7,
+        idstr="cpu",
+        instance_id=3,
+        version_id=12,
+        payload_offset=data.index(b"registers"),
+        payload_end=data.index(b"registers") + len(b"registers"),
+        end=offset + len(CPU.section()),
+    )
+
+
+def test_part_and_end_take_their_names_from_the_start() -> None:
+    other = build.section(build.START, b"begin", idstr="disk", section_id=9, instance_id=2)
+    data = FRONT + START + other + PART + build.section(build.END, b"end", section_id=9)
+    found = sections(walk_both(data + build.eof()))
+    assert [(section.kind, section.section_id, section.instance_id) for section in found] == [
+        (SectionKind.START, 4, 0),
+        (SectionKind.START, 9, 2),
+        (SectionKind.PART, 4, 0),
+        (SectionKind.END, 9, 2),
+    ]
+    assert {section.idstr for section in found} == {"disk"}
+
+
+def test_a_stream_need_not_have_a_configuration() -> None:
+    records = walk_both(build.header() + START + build.eof())
+    assert [type(record) for record in records] == [Header, Section, EndOfStream]
+
+
+def test_a_device_may_share_the_id_of_an_iterative_section() -> None:
+    device = build.Device(idstr="cpu", section_id=4, payload=b"registers")
+    found = sections(walk_both(FRONT + START + END + device.section() + TAIL))
+    assert [section.idstr for section in found] == ["disk", "disk", "cpu"]
+
+
+# Commands
+
+
+def test_a_command_tells_where_its_payload_is() -> None:
+    data = FRONT + build.command(build.PING, build.be32(7)) + build.eof()
+    command = walk_both(data)[2]
+    start = len(FRONT)
+    assert command == Command(
+        offset=start, end=start + 9, code=2, payload_offset=start + 5, payload_end=start + 9
+    )
+
+
+def test_the_embedded_stream_of_a_package_belongs_to_the_command() -> None:
+    inside = TIMER.section()
+    data = FRONT + build.packaged(inside) + build.eof()
+    command = walk_both(data)[2]
+    assert isinstance(command, Command)
+    assert data[command.payload_end : command.end] == inside
+
+
+def test_a_package_does_not_stay_in_memory() -> None:
+    source = chunks_source(FRONT + build.packaged(bytes(1 << 20)) + build.eof(), (4096,))
+    walk_through(source)
+    assert len(source._kept) <= 4096
+
+
+def test_a_package_that_is_cut_off_is_damaged() -> None:
+    for source in both_sources(FRONT + build.packaged(bytes(100), length=101)):
+        with pytest.raises(TruncatedError, match=r"inside of the package \(expected 101 bytes"):
+            walk_through(source)
+
+
+def test_a_command_of_the_future_is_passed_by_its_length() -> None:
+    command = walk_both(FRONT + build.command(77, b"anything") + build.eof())[2]
+    assert isinstance(command, Command)
+    assert command.code == 77
+
+
+@pytest.mark.parametrize("code, length", [(build.PING, 3), (build.PACKAGED, 0), (5, 1)])
+def test_a_command_of_the_wrong_length_is_damaged(code: int, length: int) -> None:
+    for source in both_sources(FRONT + build.command(code, bytes(length)) + build.eof()):
+        with pytest.raises(FormatError, match=f"command {code} with {length} bytes") as caught:
+            walk_through(source)
+        assert caught.value.offset == len(FRONT)
+
+
+def test_discarded_pages_are_not_supported() -> None:
+    for source in both_sources(FRONT + build.command(build.RAM_DISCARD, b"...") + build.eof()):
+        with pytest.raises(UnsupportedError, match="takes back pages") as caught:
+            walk_through(source)
+        assert caught.value.offset == len(FRONT)
+
+
+# Footers
+
+
+def test_streams_without_footers_are_read() -> None:
+    def without(section: bytes) -> bytes:
+        return section[: -len(build.footer(0))]
+
+    data = FRONT + without(START) + without(END) + TIMER.section(footers=False) + TAIL
+    found = sections(walk_both(data))
+    assert len(found) == 3
+    assert all(section.end == section.payload_end for section in found)
+
+
+def test_a_missing_footer_is_damage() -> None:
+    data = FRONT + START + PART[:-5] + END + TAIL
+    for source in both_sources(data):
+        with pytest.raises(
+            FormatError, match=r"0x03 \(expected the footer of section 4 'disk'/0\)"
+        ) as caught:
+            walk_through(source)
+        assert caught.value.offset == len(FRONT + START + PART) - 5
+
+
+def test_the_footer_of_another_section_is_damage() -> None:
+    data = FRONT + START + PART[:-5] + build.footer(5) + END + TAIL
+    for source in both_sources(data):
+        with pytest.raises(FormatError, match=r"the footer of section 5 \(expected the footer of"):
+            walk_through(source)
+
+
+def test_a_footer_where_the_first_section_had_none_is_damage() -> None:
+    data = FRONT + START[:-5] + PART + build.eof()
+    for source in both_sources(data):
+        with pytest.raises(FormatError, match="no section type 0x7e"):
+            walk_through(source)
+
+
+# Damage
+
+
+def test_a_stream_that_ends_anywhere_is_damaged() -> None:
+    sound = FRONT + START + build.command(build.PING, bytes(4)) + END
+    sound += TIMER.section() + build.eof()
+    # Behind the preamble, whose own tests are elsewhere.
+    for kept in range(len(FRONT) + 1, len(sound)):
+        for source in both_sources(sound[:kept]):
+            with pytest.raises(LocatedError) as caught:
+                walk_through(source)
+            assert caught.value.offset is not None
+            assert caught.value.offset <= kept
+
+
+def test_a_section_that_never_began_cannot_go_on() -> None:
+    for source in both_sources(FRONT + START + build.section(build.PART, section_id=5)):
+        with pytest.raises(FormatError, match="section 5 goes on but never began") as caught:
+            walk_through(source)
+        assert caught.value.offset == len(FRONT + START)
+
+
+def test_an_id_cannot_be_that_of_two_handlers() -> None:
+    other = build.section(build.START, b"begin", idstr="tape", section_id=4)
+    for source in both_sources(FRONT + START + other):
+        with pytest.raises(FormatError, match="section 4 is 'disk' already"):
+            walk_through(source)
+
+
+def test_a_section_must_have_a_name() -> None:
+    for source in both_sources(FRONT + build.section(build.FULL, idstr="")):
+        with pytest.raises(FormatError, match="without a name"):
+            walk_through(source)
+
+
+@pytest.mark.parametrize("kind", [0x05, 0x06, 0x07, 0x09, 0x7E, 0xFF])
+def test_an_unknown_section_type_is_damage(kind: int) -> None:
+    for source in both_sources(FRONT + START + bytes([kind]) + bytes(100)):
+        with pytest.raises(FormatError, match=f"no section type {kind:#04x}") as caught:
+            walk_through(source)
+        assert caught.value.offset == len(FRONT + START)
+
+
+def test_damage_in_an_iterative_section_is_not_passed_over() -> None:
+    damaged = build.section(build.PART, b"muddle", section_id=4)
+    for source in both_sources(FRONT + START + damaged + END + TAIL):
+        with pytest.raises(FormatError, match="another word"):
+            walk_through(source)
+
+
+# What cannot be read is passed by its footer
+
+
+def test_a_damaged_device_does_not_hide_the_others() -> None:
+    data = FRONT + START + TIMER.section() + CPU.section() + TAIL
+    records = walk_both(data, lengths={"cpu": LENGTHS["cpu"]})
+    _, timer, cpu = sections(records)
+    assert timer.payload_end - timer.payload_offset == LENGTHS["timer"]
+    assert str(timer.problem).endswith("no length")
+    assert cpu.problem is None
+
+
+def test_a_device_that_is_longer_than_described_is_passed_by_its_footer() -> None:
+    data = FRONT + START + TIMER.section() + CPU.section() + TAIL
+    records = walk_both(data, lengths={**LENGTHS, "timer": 5})
+    _, timer, _ = sections(records)
+    assert timer.payload_end - timer.payload_offset == LENGTHS["timer"]
+    assert "expected the footer of section 0 'timer'/0" in str(timer.problem)
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        CPU.section() + TAIL,
+        PART + END + TAIL,
+        build.command(build.PING, bytes(4)) + TAIL,
+        build.section(build.START, b"begin", idstr="disk", section_id=8) + TAIL,
+        TAIL,
+        build.eof(),
+        build.eof() + bytes(1000),
+    ],
+    ids=["FULL", "PART", "COMMAND", "START", "description", "end", "padding"],
+)
+def test_a_footer_is_known_by_what_follows(following: bytes) -> None:
+    odd = build.Device(idstr="odd", section_id=99, payload=b"??" * 50)
+    records = walk_both(FRONT + START + odd.section() + following)
+    assert sections(records)[1].end == len(FRONT + START + odd.section())
+
+
+@pytest.mark.parametrize(
+    "lookalike",
+    [
+        build.footer(99),
+        build.footer(98) + build.eof(),
+        build.footer(99) + build.eof() + b"more",
+        build.footer(99) + build.eof() + build.description(b"no json"),
+        build.footer(99) + b"\x05",
+        build.footer(99) + b"\x02" + build.be32(5),
+        build.footer(99) + build.command(12),
+        build.footer(99) + build.section(build.FULL, idstr=""),
+        build.footer(99) + build.section(build.FULL, idstr="b\xe4d"),
+        build.footer(99) + build.section(build.START, idstr="b\x00d"),
+        build.footer(99) + b"\x04",
+    ],
+)
+def test_a_payload_that_looks_like_a_footer_is_not_taken_for_one(lookalike: bytes) -> None:
+    odd = build.Device(idstr="odd", section_id=99, payload=b"?" + lookalike + b"?" * 30)
+    records = walk_both(FRONT + START + odd.section() + CPU.section() + TAIL)
+    _, found, cpu = sections(records)
+    assert found.payload_end - found.payload_offset == len(odd.payload)
+    assert cpu.idstr == "cpu"
+
+
+def test_a_footer_with_half_a_header_behind_it_is_not_taken_for_one() -> None:
+    odd = build.Device(idstr="odd", section_id=99, payload=bytes(20))
+    data = FRONT + START + odd.section() + b"\x04" + build.be32(7) + b"\x03cp"
+    for source in both_sources(data):
+        with pytest.raises(LocatedError) as caught:
+            walk_through(source)
+        assert caught.value.offset == len(FRONT + START)
+
+
+def test_an_unknown_iterative_section_is_passed_by_its_footer() -> None:
+    for source in both_sources(FRONT + START + PART + END + TIMER.section() + TAIL):
+        found = sections(walk_through(source, readers={}))
+        assert [section.payload_end - section.payload_offset for section in found] == [5, 6, 3, 24]
+        assert "(section 4 'disk'/0): a section of a kind" in str(found[0].problem)
+        assert isinstance(found[0].problem, UnsupportedError)
+
+
+def test_the_payload_of_an_unknown_section_does_not_stay_in_memory() -> None:
+    big = build.section(build.START, bytes(1 << 20), idstr="tape")
+    source = chunks_source(FRONT + big + build.eof(), (4096,))
+    walk_through(source)
+    assert len(source._kept) <= 2 * 4096
+
+
+def test_an_unknown_iterative_section_without_a_footer_is_not_supported() -> None:
+    data = FRONT + START[:-5] + build.section(build.START, idstr="tape", footers=False)
+    for source in both_sources(data + TAIL):
+        with pytest.raises(UnsupportedError, match=r"'tape'/0.*a kind that we cannot") as caught:
+            walk_through(source)
+        assert caught.value.offset == len(FRONT + START) - 5
+
+
+def test_a_section_whose_footer_never_comes_is_where_the_data_ends() -> None:
+    data = FRONT + START + build.section(build.FULL, bytes(100), idstr="odd", footers=False)
+    for source in both_sources(data):
+        with pytest.raises(LocatedError) as caught:
+            walk_through(source, lengths={})
+        assert caught.value.offset is not None
+        assert caught.value.offset >= len(FRONT + START)
+
+
+def test_a_footer_is_not_looked_for_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmstate_tools.stream.resync.MAX_RESYNC_BYTES", 1000)
+    odd = build.Device(idstr="odd", payload=bytes(5000))
+    data = FRONT + START + odd.section() + TAIL
+    with pytest.raises(LocatedError):
+        walk_through(bytes_source(data, window_bytes=100))
+    with pytest.raises(LocatedError):
+        walk_through(chunks_source(data, (100,)))
+
+
+# The description, and what a pipe keeps
+
+
+def test_the_device_reader_is_made_once_from_the_description() -> None:
+    data = FRONT + START + TIMER.section() + CPU.section() + TAIL
+    reader = LengthReader(**LENGTHS)
+    made: list[Description] = []
+
+    def make(description: Description) -> PayloadReader:
+        made.append(description)
+        return reader
+
+    for source in both_sources(data):
+        records = list(walk(source, read_preamble(source), DISK, make))
+        assert made == [record for record in records if isinstance(record, Description)]
+        assert [section.idstr for section in reader.seen] == ["timer", "cpu"]
+        made.clear()
+        reader.seen.clear()
+
+
+def test_the_devices_of_a_pipe_can_be_read_afterwards() -> None:
+    data = FRONT + START + PART + TIMER.section() + CPU.section() + TAIL
+    source = chunks_source(data, (10,))
+    for section in sections(walk_through(source))[2:]:
+        payload = source.read_at(section.payload_offset, LENGTHS[section.idstr], "payload")
+        assert payload == data[section.payload_offset : section.payload_end]
+
+
+def test_without_a_description_devices_are_passed_by_their_footers() -> None:
+    records = walk_both(FRONT + START + TIMER.section() + CPU.section() + build.eof())
+    assert len(sections(records)) == 3
+    assert [problem.split(": ")[-1] for problem in problems(records)] == [
+        "no description explains its state"
+    ] * 2
+
+
+def test_without_description_and_footers_devices_are_not_supported() -> None:
+    data = FRONT + START[:-5] + TIMER.section(footers=False) + build.eof()
+    for source in both_sources(data):
+        with pytest.raises(UnsupportedError, match="no description explains its state"):
+            walk_through(source)
+
+
+def test_a_description_that_makes_no_reader_is_tried_once() -> None:
+    data = FRONT + START + TIMER.section() + CPU.section() + TAIL
+    tries: list[Description] = []
+
+    def make(description: Description) -> PayloadReader:
+        tries.append(description)
+        raise FormatError("no json", source="guest.mig", offset=description.json_offset)
+
+    for tried, source in enumerate(both_sources(data), 1):
+        records = list(walk(source, read_preamble(source), DISK, make))
+        assert len(tries) == tried
+        assert len(problems(records)) == 2
+
+
+def test_a_device_before_memory_is_passed_by_its_footer_on_a_pipe() -> None:
+    early = build.Device(idstr="cpu", section_id=1, payload=b"registers")
+    data = FRONT + early.section() + START + END + TIMER.section() + TAIL
+    of_map, of_pipe = [sections(walk_through(source)) for source in both_sources(data)]
+    assert [section.end for section in of_map] == [section.end for section in of_pipe]
+    assert not any(section.problem for section in of_map)
+    assert [section.idstr for section in of_pipe if section.problem] == ["cpu"]
+
+
+def test_a_tail_that_is_too_long_to_keep_is_passed_by_footers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source_module, "MAX_TAIL_BYTES", 10)
+    source = chunks_source(FRONT + START + TIMER.section() + CPU.section() + TAIL, (10,))
+    records = walk_through(source)
+    assert "more than 10 bytes follow" in problems(records)[0]
+    assert len(problems(records)) == 2
+
+
+def test_whoever_wants_the_framing_alone_gets_no_problems() -> None:
+    data = FRONT + START + TIMER.section() + CPU.section() + TAIL
+    for source in both_sources(data):
+        records = list(walk(source, read_preamble(source), DISK))
+        assert problems(records) == []
+        assert [section.idstr for section in sections(records)] == ["disk", "timer", "cpu"]
+
+
+def test_the_framing_alone_cannot_be_had_without_footers() -> None:
+    source = bytes_source(FRONT + START[:-5] + TIMER.section(footers=False) + TAIL)
+    with pytest.raises(UnsupportedError, match="neither a reader for it nor a footer"):
+        list(walk(source, read_preamble(source), DISK))
+
+
+def test_commands_that_have_lengths_are_commands() -> None:
+    assert all(code in range(1, 12) for code in walker._COMMAND_LENGTHS)

@@ -18,7 +18,6 @@ from vmstate_tools.ram.index import RamIndex
 from vmstate_tools.ram.reader import IDSTR as RAM
 from vmstate_tools.ram.reader import RamReader
 from vmstate_tools.snapshot.kind import Kind, find_kind
-from vmstate_tools.snapshot.manifest import read_manifest
 from vmstate_tools.snapshot.passing import PassingSource
 from vmstate_tools.stream.preamble import read_preamble
 from vmstate_tools.stream.records import Description, Section, SectionKind, Trailing
@@ -243,14 +242,14 @@ def open_snapshot(
         FormatError: it is damaged.
         UnsupportedError: it is, or holds, something that this version does not read.
     """
-    manifest = read_manifest(path) if _is_directory(path) else None
+    manifest: Manifest | None = None
     with ExitStack() as steps:
         source: ByteSource
-        if manifest is None:
-            source = steps.enter_context(open_source(path))
-        else:
-            _check_format(manifest, path)
+        if _is_directory(path):
+            manifest = _read_manifest(path)
             source = steps.enter_context(FileSource(path / manifest.state.name))
+        else:
+            source = steps.enter_context(open_source(path))
         if on_passed is not None:
             source = PassingSource(source, on_passed)
         require_stream(source)
@@ -270,7 +269,12 @@ def _is_directory(path: Path) -> bool:
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
-def _check_format(manifest: Manifest, directory: Path) -> None:
+def _read_manifest(directory: Path) -> Manifest:
+    # Importing it takes as long as indexing 300 MiB, and a state file has no manifest.
+    from vmstate_tools.snapshot.manifest import read_manifest  # noqa: PLC0415
+
+    manifest = read_manifest(directory)
     if manifest.state.format != "stream":
         problem = f"a state file in format {manifest.state.format!r} (this version reads 'stream')"
         raise UnsupportedError(problem, source=str(directory))
+    return manifest

@@ -29,7 +29,10 @@ def redirected(words: list[str] | str) -> tuple[list[str], tuple[str, ...]]:
         ("-serial udp::4444", "-serial null"),
         ("-serial /dev/ttyS0", "-serial null"),
         ("-serial pipe:/vm/p", "-serial null"),
-        ("-debugcon file:/vm/d -parallel file:/vm/p", None),
+        (
+            "-debugcon file:/vm/d -parallel file:/vm/p",
+            "-debugcon file:/run/debugcon0.log -parallel file:/run/parallel0.log",
+        ),
         (
             "-chardev file,id=c0,path=/vm/c,append=on",
             "-chardev file,id=c0,path=/run/c0.log,append=on",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,8 +134,8 @@ def _refuse_descriptors(option: Option) -> None:
         raise UsageError(f"{problem} {hint} ({option})")
 
 
-def _character_device(value: str, context: _Context) -> str:
-    return _short_character_device(value, context.next_name("serial"), context.places)
+def _character_device(kind: str, value: str, context: _Context) -> str:
+    return _short_character_device(value, context.next_name(kind), context.places)
 
 
 def _short_character_device(value: str, name: str, places: Places) -> str:
@@ -262,14 +263,14 @@ _CHANGES: dict[str, Callable[[str, _Context], str]] = {
     "D": _log_file,
     "audiodev": _audio,
     "chardev": _chardev,
-    "debugcon": _character_device,
+    "debugcon": partial(_character_device, "debugcon"),
     "display": _display,
     "net": _network,
     "netdev": _network,
     "nic": _network,
     "object": _memory_or_filter,
-    "parallel": _character_device,
-    "serial": _character_device,
+    "parallel": partial(_character_device, "parallel"),
+    "serial": partial(_character_device, "serial"),
     "spice": _spice,
     "trace": _trace,
     "vnc": _vnc,

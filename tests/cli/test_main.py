@@ -14,6 +14,7 @@ from vmstate_tools.core.errors import (
     FormatError,
     HostError,
     QemuError,
+    TruncatedError,
     UnsupportedError,
     UsageError,
 )
@@ -91,6 +92,7 @@ def test_wrong_usage_is_one_line(
     [
         (UsageError("x: exists already"), 2, "x: exists already"),
         (FormatError("bad", source="x", offset=16, field="y"), 3, "x: byte 0x10 (y): bad"),
+        (TruncatedError("too short", source="x", offset=16), 3, "x: byte 0x10: too short"),
         (UnsupportedError("new", source="x"), 4, "x: new"),
         (QemuError("it died"), 5, "it died"),
         (HostError("no luck"), 5, "no luck"),

@@ -19,7 +19,7 @@ from vmstate_tools.snapshot.manifest import StateFile
 from vmstate_tools.snapshot.open import Snapshot, open_snapshot, read_snapshot
 from vmstate_tools.stream.records import EndOfStream, Header, SectionKind
 
-PAGES = {"pc.ram": [build.page(1), b"", None, build.page(2)]}
+PAGES: dict[str, list[bytes | None]] = {"pc.ram": [build.page(1), b"", None, build.page(2)]}
 DEVICES = (build.Device(), build.Device(idstr="serial", section_id=7, instance_id=3))
 
 

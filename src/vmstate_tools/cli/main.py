@@ -55,12 +55,16 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (click's signature)
-        """Run the subcommand; a reader that went away (`| head`) is no news to the user."""
+        """Run the subcommand; catch what click would take for something else."""
         try:
             return super().invoke(ctx)
+        except VmstateError as error:
+            # Data that ends too early is an EOFError, which click takes for Ctrl-D.
+            ctx.exit(_fail(str(error), error.exit_code))
         except KeyboardInterrupt as error:
             raise click.Abort from error  # click itself would print an empty line first
         except BrokenPipeError:
+            # A reader that went away (`| head`) is no news to the user.
             # What Python still holds for stdout must have somewhere to go when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(HostError.exit_code)
@@ -99,8 +103,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def _explain(error: Exception) -> int:
     match error:
-        case VmstateError():
-            return _fail(str(error), error.exit_code)
         case NoArgsIsHelpError():
             error.show()
             return UsageError.exit_code

@@ -84,26 +84,37 @@ class _BlockChange:
     """Length of the name in the stream, with the byte that says so."""
 
 
-@dataclass(slots=True)
-class _Words:
-    """First words of page records, in stream order, as if all of them had CONTINUE."""
+@dataclass(slots=True, kw_only=True)
+class _Found:
+    """Records found so far at the beginning of a window."""
 
-    single: list[int] = field(default_factory=list)
-    parts: list[npt.NDArray[np.uint64]] = field(default_factory=list)
-    counted: int = 0
+    window: memoryview
+    offset: int
+    """Of the window in the stream."""
+    changes: list[_BlockChange]
+    position: int = 0
+    """In the window, behind the last record found."""
+    needed: int = WORD.size
+    """Bytes from there on without which the next record cannot be found."""
+    last: bool = False
+    """The end-of-section record has been found, and nothing behind it will be."""
+    words: list[int] = field(default_factory=list)
+    """The first words of the latest page records, as if all of them had CONTINUE."""
+    earlier_words: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    earlier_count: int = 0
 
     def __len__(self) -> int:
-        return self.counted + len(self.single)
+        return self.earlier_count + len(self.words)
 
     def add_run(self, words: npt.NDArray[np.uint64]) -> None:
-        """Add many behind the single ones so far."""
-        self.parts += [np.array(self.single, np.uint64), words]
-        self.counted += len(self.single) + len(words)
-        self.single = []
+        """Add the words of many records at once."""
+        self.earlier_words += [np.array(self.words, np.uint64), words]
+        self.earlier_count += len(self.words) + len(words)
+        self.words = []
 
-    def array(self) -> npt.NDArray[np.uint64]:
-        """Return all of them; shape (n,)."""
-        return np.concatenate([*self.parts, np.array(self.single, np.uint64)])
+    def all_words(self) -> npt.NDArray[np.uint64]:
+        """Return the words of all records; shape (n,)."""
+        return np.concatenate([*self.earlier_words, np.array(self.words, np.uint64)])
 
 
 class PageScanner:
@@ -136,37 +147,49 @@ class PageScanner:
             FormatError: flags that make no sense, an unknown block, a page outside of its block.
             UnsupportedError: a kind of record that we do not read.
         """
-        words = _Words()
-        changes = [_BlockChange(record=0, block=self._block, name_bytes=0)]
-        position = 0
-        needed = WORD.size
-        last = False
-        while len(words) < MAX_BATCH_PAGES:
-            position = self._follow(window, position, words)
-            word, length = self._measure(window, position, offset)
-            if position + length > len(window):
-                needed = length
-                break
-            if word == _EOS:
-                last = True
-                position += length
-                break
-            if not word & _CONTINUE:
-                changes.append(self._enter_block(window, position, offset, len(words)))
-                words.single.append(word | _CONTINUE)
-                position += length
-        page, data_offset = self._pages(words, changes, window, offset)
+        start = _BlockChange(record=0, block=self._block, name_bytes=0)
+        found = _Found(window=window, offset=offset, changes=[start])
+        try:
+            self._find_records(found)
+        except LocatedError:
+            # It will be raised again when the next window begins there, and by then whoever
+            # wants to know what came before has got it.
+            if not len(found):
+                raise
+        page, data_offset = self._pages(found)
         return PageBatch(
-            page=page, data_offset=data_offset, end=offset + position, needed=needed, last=last
+            page=page,
+            data_offset=data_offset,
+            end=offset + found.position,
+            needed=found.needed,
+            last=found.last,
         )
 
-    def _follow(self, window: memoryview, position: int, words: _Words) -> int:
-        """Add records that continue in their block, a few or a long run; return their end."""
+    def _find_records(self, found: _Found) -> None:
+        while len(found) < MAX_BATCH_PAGES:
+            self._follow(found)
+            word, length = self._measure(found)
+            if found.position + length > len(found.window):
+                found.needed = length
+                return
+            if word == _EOS:
+                found.position += length
+                found.last = True
+                return
+            if not word & _CONTINUE:
+                self._enter_block(found)
+                found.words.append(word | _CONTINUE)
+                found.position += length
+
+    def _follow(self, found: _Found) -> None:
+        """Add records that continue in their block, a few or a long run."""
         unpack_from = WORD.unpack_from
         flags_mask = self._flags_mask
         page_bytes = self._page_bytes
-        single = words.single
-        first = len(single)
+        window = found.window
+        words = found.words
+        first = len(words)
+        position = found.position
         limit = len(window) - WORD.size
         length = 0
         for _ in range(_STEP_RECORDS):
@@ -181,43 +204,44 @@ class PageScanner:
             else:
                 break
             position += length
-            single.append(word)
+            words.append(word)
         if position > len(window):  # the last one is not all there
             position -= length
-            single.pop()
+            words.pop()
+        found.position = position
         span = (_STEP_RECORDS - 1) * self._page_size
-        if len(single) - first == _STEP_RECORDS and single[-1] - single[first] == span:
-            run = self._find_run(window, position, length, single[-1] + self._page_size)
-            words.add_run(run)
-            position += len(run) * length
-        return position
+        if len(words) - first == _STEP_RECORDS and words[-1] - words[first] == span:
+            run = self._find_run(window, position, length, words[-1] + self._page_size)
+            found.add_run(run)
+            found.position += len(run) * length
 
     def _find_run(
         self, window: memoryview, position: int, stride: int, word: int
     ) -> npt.NDArray[np.uint64]:
         """Return the words, beginning with `word`, of the page after page from `position` on."""
         most = min((len(window) - position) // stride, MAX_BATCH_PAGES)
-        found = np.ndarray((most,), ">u8", window, position, (stride,))
+        words = np.ndarray((most,), ">u8", window, position, (stride,))
         ramp = self._ramp[:most]
         base = np.uint64(word & _WORD_MASK)
         start, count = 0, _GALLOP_RECORDS
         while start < most:
-            differs = found[start : start + count] != ramp[start : start + count] + base
+            differs = words[start : start + count] != ramp[start : start + count] + base
             first = int(differs.argmax())
             if differs[first]:
                 return ramp[: start + first] + base
             start, count = start + count, count * 4
         return ramp + base
 
-    def _measure(self, window: memoryview, position: int, offset: int) -> tuple[int, int]:
-        """Return the word at `position`, and the length of its record as far as it can be seen."""
+    def _measure(self, found: _Found) -> tuple[int, int]:
+        """Return word and length of the record that comes next, as far as it can be seen."""
+        window, position = found.window, found.position
         at_hand = len(window) - position
         if at_hand < WORD.size:
             return 0, WORD.size
         (word,) = WORD.unpack_from(window, position)
-        flags = word & self._flags_mask
         if word == _EOS:
             return word, WORD.size
+        flags = word & self._flags_mask
         name_bytes = 0
         if not flags & _CONTINUE:
             name_bytes = 1 + (window[position + WORD.size] if at_hand > WORD.size else 0)
@@ -225,55 +249,54 @@ class PageScanner:
             return word, self._page_bytes + name_bytes
         if flags | _CONTINUE == _ZERO:
             return word, _ZERO_BYTES + name_bytes
-        raise self._refusal(word, offset + position)
+        raise self._refusal(word, found.offset + position)
 
-    def _enter_block(
-        self, window: memoryview, position: int, offset: int, record: int
-    ) -> _BlockChange:
-        start = position + WORD.size + 1
-        end = start + window[start - 1]
-        name = bytes(window[start:end]).decode("latin-1")
-        self._block = self._blocks.get(name)
-        if self._block is None:
-            raise self._damaged(f"no block is named {name!r}", offset + start)
-        return _BlockChange(record=record, block=self._block, name_bytes=end - start + 1)
+    def _enter_block(self, found: _Found) -> None:
+        """Take the name out of the record that comes next, for it and those behind it."""
+        start = found.position + WORD.size + 1
+        end = start + found.window[start - 1]
+        name = bytes(found.window[start:end]).decode("latin-1")
+        block = self._blocks.get(name)
+        if block is None:
+            raise self._damaged(f"no block is named {name!r}", found.offset + start)
+        self._block = block
+        found.changes.append(
+            _BlockChange(record=len(found), block=block, name_bytes=end - start + 1)
+        )
 
-    def _pages(
-        self, words: _Words, changes: list[_BlockChange], window: memoryview, offset: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        """Compute page numbers and data offsets of records that follow each other."""
-        if not len(words):
+    def _pages(self, found: _Found) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return number and data offset of the page of each record."""
+        if not len(found):
             return _NO_PAGES
-        word = words.array()
-        zero = (word & np.uint64(self._flags_mask)) == _ZERO
+        words = found.all_words()
+        zero = (words & np.uint64(self._flags_mask)) == _ZERO
         body_bytes = np.where(zero, 1, self._page_size)
-        name_bytes = np.zeros(len(word), np.int64)
-        name_bytes[[change.record for change in changes[1:]]] = [
-            change.name_bytes for change in changes[1:]
-        ]
+        name_bytes = np.zeros(len(words), np.int64)
+        for change in found.changes:
+            name_bytes[change.record] = change.name_bytes
         record_bytes = WORD.size + name_bytes + body_bytes
         end = np.cumsum(record_bytes)
+        data = end - body_bytes
 
-        page = (word >> np.uint64(self._page_size.bit_length() - 1)).astype(np.int64)
-        first_page, page_count = _blocks_of_records(changes, len(word))
+        page = (words >> np.uint64(self._page_size.bit_length() - 1)).astype(np.int64)
+        first_page, page_count = _blocks_of_records(found.changes, len(words))
         outside = page >= page_count
         if outside.any():
-            worst = int(outside.argmax())
-            where = offset + int(end[worst] - record_bytes[worst])
-            raise self._outside(int(page[worst]), int(page_count[worst]), where)
-        data = end - body_bytes
-        filled = zero & (np.frombuffer(window, np.uint8)[data] != 0)
+            number = int(outside.argmax())
+            where = found.offset + int(end[number] - record_bytes[number])
+            raise self._outside(int(page[number]), int(page_count[number]), where)
+        filled = zero & (np.frombuffer(found.window, np.uint8)[data] != 0)
         if filled.any():
             at = int(data[filled.argmax()])
-            problem = f"a page filled with {window[at]:#04x} (only zero pages are read)"
+            problem = f"a page filled with {found.window[at]:#04x} (only zero pages are read)"
             raise UnsupportedError(
-                problem, source=self._source_name, offset=offset + at, field="ram.fill"
+                problem, source=self._source_name, offset=found.offset + at, field="ram.fill"
             )
-        data_offset = np.where(zero, ZERO_PAGE, data + offset).astype(np.uint64)
+        data_offset = np.where(zero, ZERO_PAGE, data + found.offset).astype(np.uint64)
         return page + first_page, data_offset
 
     def _outside(self, page: int, page_count: int, offset: int) -> FormatError:
-        if not page_count:
+        if self._block is None:
             return self._damaged("a page of the block before, and there is none", offset)
         address = page * self._page_size
         size = page_count * self._page_size

@@ -108,7 +108,7 @@ def _number_words(numbers: tuple[int, ...]) -> str:
         if count < FEWEST_REPETITIONS:
             words += [_hex(number)] * count
         else:
-            words.append(f"{_hex(number)}\N{MULTIPLICATION SIGN}{count}")
+            words.append(f"{_hex(number)}*{count}")
     return " ".join(words)
 
 

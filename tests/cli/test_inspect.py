@@ -114,6 +114,18 @@ def test_json_tells_what_the_configuration_holds(
     assert document["ram"]["page_size"] == 8192
 
 
+def test_what_a_destination_needs_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x"
+    subsections = build.capabilities("x-ignore-shared") + build.uuid()
+    path.write_bytes(build.header() + build.configuration(subsections=subsections) + build.eof())
+    assert shown_json(capsys, path)["stream"]["capabilities"] == ["x-ignore-shared"]
+    text = shown(capsys, path)
+    assert re.search(r"needs +x-ignore-shared$", text, re.MULTILINE)
+    assert re.search(r"uuid +00010203-0405", text)
+
+
 def test_bytes_behind_the_stream_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,6 +254,21 @@ def test_the_summary_of_a_directory_tells_its_story(
     assert re.search(r"QEMU +7\.2\.22$", text, re.MULTILINE)
     assert re.search(r"pause +4\.2 ms$", text, re.MULTILINE)
     assert re.search(rf"disk +disk0: {tmp_path}/disk0\.qcow2$", text, re.MULTILINE)
+
+
+def test_what_the_manifest_does_not_know_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = snapshot_directory(
+        tmp_path / "monday", build.stream(PAGES), downtime=None, vm_name=None
+    )
+    text = shown(capsys, directory)
+    assert not re.search(r"^ +(VM|pause) ", text, re.MULTILINE)
+
+
+def test_a_name_that_no_file_can_have_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", "x" * 5000]) == 2
+    assert "File name too long" in capsys.readouterr().err
 
 
 def test_a_page_that_was_sent_twice_is_shown(

@@ -1,10 +1,12 @@
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
+from builders.snapshot_directory import snapshot_directory
 from vmstate_tools.cli import progress as module
-from vmstate_tools.cli.progress import progress
+from vmstate_tools.cli.progress import progress, total_bytes
 
 
 class Terminal(io.StringIO):
@@ -52,3 +54,14 @@ def test_a_log_file_gets_no_bar(
     with progress("reading", None, quiet=False) as advance:
         advance(100)
     assert capsys.readouterr().err == ""
+
+
+def test_what_will_be_read_is_known_beforehand(tmp_path: Path) -> None:
+    directory = snapshot_directory(tmp_path / "monday", bytes(1000), disks=1)
+    file = tmp_path / "file"
+    file.write_bytes(bytes(10))
+    assert total_bytes([directory, file, tmp_path / "missing"]) == 1010
+
+
+def test_of_a_pipe_nobody_knows_how_much_comes() -> None:
+    assert total_bytes([Path("-")]) is None

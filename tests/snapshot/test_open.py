@@ -103,6 +103,28 @@ def test_a_stream_without_memory_has_no_blocks(read: Read) -> None:
     assert snapshot.kind is Kind.DEVICE_ONLY
 
 
+def test_devices_are_decoded_by_their_description(read: Read) -> None:
+    snapshot = read(build.stream(PAGES, DEVICES))
+    decoded = snapshot.decode(snapshot.devices[1])
+    assert decoded is not None
+    assert decoded.values.to_plain() == {
+        "cpu_ticks_offset": 1,
+        "unused": "0000000000000002",
+        "cpu_clock_offset": 3,
+    }
+
+
+def test_devices_that_nothing_describes_are_not_decoded(read: Read) -> None:
+    nothing = read(build.stream(PAGES, DEVICES, described=False))
+    assert nothing.decode(nothing.devices[0]) is None
+    timer, serial = DEVICES
+    described = build.description(build.vmdesc([timer]))
+    data = build.stream(PAGES, (timer, serial), described=False) + described
+    one_of_two = read(data)
+    assert one_of_two.decode(one_of_two.devices[0]) is not None
+    assert one_of_two.decode(one_of_two.devices[1]) is None
+
+
 def test_a_page_that_comes_twice_is_a_precopy(read: Read) -> None:
     again = build.section(
         build.PART, build.ram_page(0, build.page(9), block="pc.ram") + build.ram_eos()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vmstate_tools.cli.options import json_option, quiet_option, snapshot_argument
-from vmstate_tools.cli.progress import progress
+from vmstate_tools.cli.progress import progress, total_bytes
 from vmstate_tools.core.errors import UnsupportedError
 from vmstate_tools.device.address import find_field, parse_field_path, select_device, select_devices
 from vmstate_tools.reports import inspect as report
@@ -49,9 +49,8 @@ def command(
     A FIELD is DEVICE::NAME::NAME..., with the names that --device shows, and `[i]` behind an
     array: cpu#0::env.segs[2]::base.
     """
-    size = snapshot.stat().st_size if snapshot.is_file() else None
     with (
-        progress("reading", size, quiet=quiet) as advance,
+        progress("reading", total_bytes([snapshot]), quiet=quiet) as advance,
         open_snapshot(snapshot, on_passed=lambda _, start, end: advance(end - start)) as opened,
     ):
         decoded = {} if device is None else _decode(opened, device)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 DELAY_SECONDS = 1.0
 """What is done by then needs no bar."""
@@ -44,3 +45,13 @@ def progress(
         file=sys.stderr,
     ) as bar:
         yield bar.update
+
+
+def total_bytes(snapshots: Iterable[Path]) -> int | None:
+    """Sum up the sizes of what will be read, as far as a look at the paths tells."""
+    total = 0
+    for path in snapshots:
+        with suppress(OSError):  # what is wrong with a path is for its reader to say
+            files = path.glob("vmstate.*") if path.is_dir() else [path]
+            total += sum(file.stat().st_size for file in files)
+    return total or None

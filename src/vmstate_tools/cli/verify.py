@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import click
 
 from vmstate_tools.checks.verdict import examine
 from vmstate_tools.cli.options import json_option, quiet_option
-from vmstate_tools.cli.progress import progress
+from vmstate_tools.cli.progress import progress, total_bytes
 from vmstate_tools.core.atomic import atomic_write
 from vmstate_tools.core.errors import FormatError, UnsupportedError, UsageError
 from vmstate_tools.reports import verify as report
@@ -63,7 +62,7 @@ def command(
     if junit is not None and junit.exists() and not force:
         raise UsageError(f"{junit}: exists already (--force replaces it)")
     verdicts = []
-    with progress("checking", _total_bytes(snapshots), quiet=quiet) as advance:
+    with progress("checking", total_bytes(snapshots), quiet=quiet) as advance:
         verdicts += [examine(path, deep=deep, advance=advance) for path in snapshots]
     if junit is not None:
         with atomic_write(junit, force=force) as file:
@@ -73,16 +72,6 @@ def command(
     else:
         click.echo(report.as_text(verdicts))
     click.get_current_context().exit(_exit_code(verdicts))
-
-
-def _total_bytes(paths: Sequence[Path]) -> int | None:
-    """Sum up the sizes of what will be read, as far as a look at the paths tells."""
-    total = 0
-    for path in paths:
-        with suppress(OSError):  # what is wrong with a path is for its verdict to say
-            files = path.glob("vmstate.*") if path.is_dir() else [path]
-            total += sum(file.stat().st_size for file in files)
-    return total or None
 
 
 def _exit_code(verdicts: Sequence[Verdict]) -> int:

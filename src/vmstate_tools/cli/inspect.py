@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -49,10 +50,11 @@ def command(
     A FIELD is DEVICE::NAME::NAME..., with the names that --device shows, and `[i]` behind an
     array: cpu#0::env.segs[2]::base.
     """
-    with (
-        progress("reading", total_bytes([snapshot]), quiet=quiet) as advance,
-        open_snapshot(snapshot, on_passed=lambda _, start, end: advance(end - start)) as opened,
-    ):
+    with ExitStack() as steps:
+        with progress("reading", total_bytes([snapshot]), quiet=quiet) as advance:
+            opened = steps.enter_context(
+                open_snapshot(snapshot, on_passed=lambda _, start, end: advance(end - start))
+            )
         decoded = {} if device is None else _decode(opened, device)
         value = None if field is None else _find_value(opened, field)
         if json_output:

@@ -103,14 +103,15 @@ def _interruptions() -> Iterator[None]:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    endings = (signal.SIGTERM, signal.SIGHUP)
-    for number in endings:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
         loop.add_signal_handler(number, task.cancel)
     try:
         yield
     finally:
-        for number in endings:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -56,8 +56,9 @@ def test_bytes_past_the_end_are_an_error_with_place_and_amount(source: ByteSourc
 
 
 def test_an_offset_past_the_end_is_an_error(source: ByteSource) -> None:
-    with pytest.raises(TruncatedError, match="ends 3 bytes too early"):
+    with pytest.raises(TruncatedError, match="ends 3 bytes too early") as caught:
         source.window(len(DATA) + 3, 0, "field")
+    assert caught.value.offset == len(DATA)
 
 
 def test_the_end_is_told(source: ByteSource) -> None:

@@ -264,4 +264,4 @@ def pipe_source(descriptor: int, name: str) -> ForwardSource:
 
 def _truncated(name: str, offset: int, wanted: int, size: int, field: str) -> TruncatedError:
     problem = f"the data ends {offset + wanted - size} bytes too early (expected {wanted} bytes)"
-    return TruncatedError(problem, source=name, offset=offset, field=field)
+    return TruncatedError(problem, source=name, offset=min(offset, size), field=field)

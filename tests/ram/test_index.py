@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vmstate_tools.ram import index as index_module
+from vmstate_tools.ram.blocks import RamBlock
+from vmstate_tools.ram.index import PageCounts, PageKind, PageRun, RamIndex
+from vmstate_tools.ram.pages import PageBatch
+
+P = 4096
+STRIDE = 8 + P
+ZERO = 1
+
+
+def make_index(**page_counts: int) -> RamIndex:
+    blocks = []
+    first_page = 0
+    for name, page_count in page_counts.items():
+        blocks.append(
+            RamBlock(
+                name=name,
+                size=page_count * P,
+                first_page=first_page,
+                page_count=page_count,
+                page_size=None,
+                address=None,
+            )
+        )
+        first_page += page_count
+    return RamIndex(blocks, P)
+
+
+def apply(index: RamIndex, *records: tuple[int, int]) -> None:
+    """Apply pairs of page and data offset."""
+    page, data_offset = zip(*records, strict=True) if records else ((), ())
+    index.apply(
+        PageBatch(
+            page=np.array(page, np.int64),
+            data_offset=np.array(data_offset, np.uint64),
+            end=0,
+            needed=8,
+            last=True,
+        )
+    )
+
+
+def counts(index: RamIndex, name: str = "ram") -> tuple[int, int, int, int]:
+    found = index.counts(name)
+    assert found.total == index.block(name).page_count
+    return found.stored, found.zero, found.absent, found.repeated
+
+
+def test_every_page_is_absent_at_first() -> None:
+    index = make_index(ram=4)
+    assert index.entries("ram").tolist() == [0, 0, 0, 0]
+    assert index.counts("ram") == PageCounts(total=4, absent=4)
+
+
+def test_a_batch_may_be_empty() -> None:
+    index = make_index(ram=4)
+    apply(index)
+    assert counts(index) == (0, 0, 4, 0)
+
+
+def test_pages_are_counted_by_kind() -> None:
+    index = make_index(ram=5)
+    apply(index, (0, 100), (1, ZERO), (3, 9000))
+    assert index.entries("ram").tolist() == [100, ZERO, 0, 9000, 0]
+    assert counts(index) == (2, 1, 2, 0)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(
+    "first, second, stored, zero",
+    [(100, 200, 1, 0), (100, ZERO, 0, 1), (ZERO, 100, 1, 0), (ZERO, ZERO, 0, 1)],
+)
+def test_the_last_copy_of_a_page_wins(
+    first: int, second: int, stored: int, zero: int, *, apart: bool
+) -> None:
+    index = make_index(ram=2)
+    if apart:
+        apply(index, (1, first))
+        apply(index, (1, second))
+    else:
+        apply(index, (1, first), (1, second))
+    assert index.entries("ram").tolist() == [0, second]
+    assert counts(index) == (stored, zero, 1, 1)
+
+
+def test_pages_may_come_in_any_order() -> None:
+    index = make_index(ram=6)
+    apply(index, (5, 100), (2, 200), (5, ZERO), (0, 300), (2, 400), (5, 500))
+    assert index.entries("ram").tolist() == [300, 0, 400, 0, 0, 500]
+    assert counts(index) == (3, 0, 3, 3)
+
+
+def test_blocks_are_counted_each_for_itself() -> None:
+    index = make_index(ram=3, empty=0, rom=1, vga=2)
+    apply(index, (0, 100), (1, 200), (3, ZERO), (4, 300), (5, 400))
+    apply(index, (5, ZERO), (1, 500), (5, 600), (4, 700))
+    assert counts(index, "ram") == (2, 0, 1, 1)
+    assert counts(index, "empty") == (0, 0, 0, 0)
+    assert counts(index, "rom") == (0, 1, 0, 0)
+    assert counts(index, "vga") == (2, 0, 0, 3)
+    assert index.entries("vga").tolist() == [700, 600]
+
+
+def test_a_batch_may_leave_out_blocks_in_the_middle() -> None:
+    index = make_index(ram=2, rom=2, vga=2)
+    apply(index, (1, 100), (4, 200))
+    assert [counts(index, name) for name in ("ram", "rom", "vga")] == [
+        (1, 0, 1, 0),
+        (0, 0, 2, 0),
+        (1, 0, 1, 0),
+    ]
+
+
+def test_an_unknown_block_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        make_index(ram=2).counts("rom")
+
+
+def test_an_absurd_size_costs_no_memory_until_it_is_used() -> None:
+    index = make_index(ram=1 << 30)
+    apply(index, ((1 << 30) - 1, 100))
+    assert counts(index) == (1, 0, (1 << 30) - 1, 0)
+
+
+# Runs
+
+
+def run(kind: PageKind, first_page: int, page_count: int, data_offset: int = 0) -> PageRun:
+    return PageRun(
+        kind=kind,
+        first_page=first_page,
+        page_count=page_count,
+        data_offset=data_offset,
+        data_stride=STRIDE if kind is PageKind.STORED else 0,
+    )
+
+
+@pytest.fixture(params=[1 << 16, 1, 2, 3])
+def step_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "_STEP_PAGES", request.param)
+
+
+@pytest.mark.usefixtures("step_pages")
+def test_runs_cover_every_page_once_in_order() -> None:
+    index = make_index(rom=3, ram=12)
+    first = index.block("ram").first_page
+    entries = [0, 0, ZERO, ZERO, ZERO, 100, 100 + STRIDE, 100 + 2 * STRIDE, 50, 50 + P, 0]
+    apply(index, *((first + page, entry) for page, entry in enumerate(entries) if entry))
+    assert list(index.iter_runs("ram")) == [
+        run(PageKind.ABSENT, 0, 2),
+        run(PageKind.ZERO, 2, 3),
+        run(PageKind.STORED, 5, 3, 100),
+        run(PageKind.STORED, 8, 1, 50),
+        run(PageKind.STORED, 9, 1, 50 + P),
+        run(PageKind.ABSENT, 10, 2),
+    ]
+
+
+@pytest.mark.usefixtures("step_pages")
+def test_a_zero_page_is_no_part_of_a_run_of_stored_ones() -> None:
+    index = make_index(ram=2)
+    apply(index, (0, ZERO), (1, ZERO + STRIDE))
+    assert [found.page_count for found in index.iter_runs("ram")] == [1, 1]
+
+
+def test_a_block_that_was_never_mentioned_is_one_run() -> None:
+    assert list(make_index(ram=200_000).iter_runs("ram")) == [run(PageKind.ABSENT, 0, 200_000)]
+
+
+def test_an_empty_block_has_no_runs() -> None:
+    assert list(make_index(ram=0).iter_runs("ram")) == []

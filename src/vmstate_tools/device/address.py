@@ -98,8 +98,10 @@ def _find_member(value: Value, name: str, walked: str) -> Value:
         indexes.insert(0, int(subscript[1]))
         plain_name = plain_name[: subscript.start()]
     found = value.members[plain_name]
+    walked += SEPARATOR + plain_name
     for index in indexes:
-        found = _find_element(found, index, f"{walked}{SEPARATOR}{plain_name}")
+        found = _find_element(found, index, walked)
+        walked += f"[{index}]"
     return found
 
 

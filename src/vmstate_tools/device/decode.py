@@ -22,6 +22,10 @@ MAX_VALUE_COUNT = 1 << 20
 """Values of one device, an array of numbers counting as one. Real devices have up to a few
 thousand; a struct of empty fields in a long array could have any number in very few bytes."""
 
+MAX_EMPTY_COUNT = 4096
+"""Elements of no bytes in one array. More are left out: they are in no real device, and no payload
+bounds their number."""
+
 UNDECODED = "(undecoded)"
 """Name of the bytes at the end of a structure that its description does not explain."""
 
@@ -182,17 +186,17 @@ class _Decoder:
 
     def _decode_numbers(self, run: FieldRun, start: int, limit: int) -> Value | None:
         """Decode an array of plain numbers at once; None if it is something else."""
-        self._need(run.size, start, limit)
         field_type = FIELD_TYPES.get(run.type_name)
         if not isinstance(field_type, Number):
             return None
+        self._need(run.size, start, limit)
         return field_type.decode_array(
             self._cell(run.type_name, start, start + run.size), run.count
         )
 
     def _decode_run(self, run: FieldRun, elements: list[Value], start: int, limit: int) -> int:
-        if not run.element_size:
-            return start  # nothing to show, however many there are
+        if not run.element_size and run.count > MAX_EMPTY_COUNT:
+            return start
         is_capability = run.type_name == "capability"
         self._need(run.count if is_capability else run.size, start, limit)
         position = start

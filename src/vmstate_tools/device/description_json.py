@@ -108,7 +108,7 @@ def get_name(members: dict[str, object], key: str) -> str:
         raise DescriptionError("not a text", key)
     if value.isprintable():
         return value
-    return value.encode("ascii", "backslashreplace").decode()
+    return value.encode("unicode_escape").decode()
 
 
 def _get(members: dict[str, object], key: str) -> object:

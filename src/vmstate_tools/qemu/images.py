@@ -325,6 +325,6 @@ def _spell_out_json(properties: Properties) -> Properties:
 def _local_path(name: str, working_directory: Path) -> Path | None:
     """Return the real path of a file name; None for another protocol (`nbd:…`)."""
     name = name.removeprefix("file:")
-    if ":" in name.split("/", 1)[0] or not name:
+    if ":" in name.split("/", 1)[0] or not name or "\0" in name:
         return None
     return Path(os.path.realpath(working_directory / name))

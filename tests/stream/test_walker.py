@@ -14,6 +14,7 @@ from vmstate_tools.core.errors import (
     TruncatedError,
     UnsupportedError,
 )
+from vmstate_tools.snapshot.open import read_snapshot
 from vmstate_tools.stream import walker
 from vmstate_tools.stream.preamble import read_preamble
 from vmstate_tools.stream.records import (
@@ -34,6 +35,7 @@ from vmstate_tools.stream.walker import walk
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from conftest import RealStream
     from vmstate_tools.core.source import ByteSource
 
 FRONT = build.header() + build.configuration()
@@ -152,6 +154,12 @@ def test_a_device_may_share_the_id_of_an_iterative_section() -> None:
     device = build.Device(idstr="cpu", section_id=4, payload=b"registers")
     found = sections(walk_both(FRONT + START + END + device.section() + TAIL))
     assert [section.idstr for section in found] == ["disk", "disk", "cpu"]
+
+
+def test_a_real_stream_is_read_alike_from_a_map_and_a_pipe(real_stream: RealStream) -> None:
+    data = real_stream.path.read_bytes()
+    of_map, of_pipe = [str(read_snapshot(source).records) for source in both_sources(data)]
+    assert of_map == of_pipe
 
 
 # Commands
@@ -439,9 +447,11 @@ def test_the_devices_of_a_pipe_can_be_read_afterwards() -> None:
 def test_without_a_description_devices_are_passed_by_their_footers() -> None:
     records = walk_both(FRONT + START + TIMER.section() + CPU.section() + build.eof())
     assert len(sections(records)) == 3
-    assert [problem.split(": ")[-1] for problem in problems(records)] == [
-        "no description explains its state"
-    ] * 2
+    assert [problem.partition(" ")[2] for problem in problems(records)] == [
+        f"byte {section.offset:#x} (section {section.section_id} {section.idstr!r}"
+        f"/{section.instance_id}): no description explains its state"
+        for section in sections(records)[1:]
+    ]
 
 
 def test_without_description_and_footers_devices_are_not_supported() -> None:

@@ -283,6 +283,7 @@ class _DeviceReaders:
         self._make = make
         self._reader: PayloadReader | None = None
         self._problem: LocatedError | None = None
+        self._searched = source.searchable
         self.keep = False
         """A pipe has been read to its end, and what follows must stay in memory."""
 
@@ -297,19 +298,20 @@ class _DeviceReaders:
             UnsupportedError: there is no description.
             LocatedError: what making the reader has raised.
         """
+        if self._problem is not None:
+            raise self._problem
         if self._reader is None:
-            if self._problem is not None:
-                raise self._problem
+            description = self._find_description(section, in_tail=in_tail)
             try:
-                self._reader = self._make(self._find_description(section, in_tail=in_tail))
+                self._reader = self._make(description)
             except LocatedError as error:
-                if in_tail or self._source.searchable:  # another try would end the same
-                    self._problem = error
+                self._problem = error  # another try would end the same
                 raise
         return self._reader
 
     def _find_description(self, section: SectionStart, *, in_tail: bool) -> Description:
-        if self._description is None and in_tail and not self._source.searchable:
+        if in_tail and not self._searched:
+            self._searched = True
             self._source.size_to_end()
             self.keep = True
             self._description = find_description(self._source, section.offset)

@@ -76,7 +76,8 @@ def restore(folder: Path) -> Iterator[Callable[..., Restored]]:
     yield start
     for one in restored:
         one.process.kill()
-        shutil.rmtree(one.plan.places.files)
+        for directory in {one.plan.places.files, one.plan.places.sockets}:
+            shutil.rmtree(directory)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -233,7 +234,6 @@ def test_sockets_are_elsewhere_when_the_run_directory_is_too_deep(
     restored = restore(paused=True, directory=folder / ("d" * 90))
     assert restored.plan.qmp_socket.parent == restored.plan.places.sockets
     PlainQmp(restored.plan.qmp_socket).close()
-    shutil.rmtree(restored.plan.places.sockets)
 
 
 def test_progress_counts_every_byte(folder: Path) -> None:

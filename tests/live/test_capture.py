@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,10 @@ import pytest
 from vmstate_tools.guest.disks import check_disk, read_disk_counter
 from vmstate_tools.guest.pattern import check_memory
 from vmstate_tools.guest.state import read_guest_state
+from vmstate_tools.live import capture as module
 from vmstate_tools.live.capture import Capture, Request, capture
+from vmstate_tools.live.drain import StreamQueue
+from vmstate_tools.reports import snapshot as report
 from vmstate_tools.snapshot.manifest import read_manifest
 from vmstate_tools.snapshot.open import open_snapshot
 
@@ -249,6 +253,21 @@ def test_a_stream_that_qemu_writes_is_the_file_to_the_byte(
     assert (totals.pages_stored, totals.pages_zero) == (ram["normal"], ram["duplicate"])
     transferred = ram["transferred"]
     assert abs((tmp_path / "snap/vmstate.bin").stat().st_size - transferred) < transferred * 0.05
+
+
+def test_what_a_slow_target_cannot_take_waits_in_a_temporary_file(
+    built_in_guest: StartGuest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "StreamQueue", partial(StreamQueue, memory_limit_bytes=0))
+    vm = built_in_guest()
+    vm.wait_for_tick(1)
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    result = take(vm, tmp_path / "snap", spill_folder=spill)
+    assert result.spilled_bytes == result.manifest.files["vmstate.bin"].bytes
+    assert not list(spill.iterdir())
+    assert "waited in a temporary file" in report.as_text(result)
+    assert_one_moment(tmp_path / "snap")
 
 
 @pytest.mark.slow

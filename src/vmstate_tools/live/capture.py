@@ -109,7 +109,6 @@ def capture(request: Request, on_progress: Callable[[int], object]) -> Capture:
         UsageError: no such socket or disk, or the directory exists.
         QemuError: the VM cannot be snapshotted, or QEMU failed.
         HostError: the state could not be written.
-        FormatError: what QEMU wrote is not a whole stream.
         KeyboardInterrupt: a signal asked us to give up.
     """
     interval = sys.getswitchinterval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from vmstate_tools.core.errors import FormatError
+from vmstate_tools.core.errors import QemuError
 from vmstate_tools.snapshot import manifest as written
 
 if TYPE_CHECKING:
@@ -51,18 +51,17 @@ def check_whole(snapshot: Snapshot) -> None:
     """Make sure that the stream which QEMU completed can be restored.
 
     Raises:
-        FormatError: something is missing from it.
+        QemuError: something is missing from it.
     """
-    source = snapshot.source.name
     # The unplugged part of a virtio-mem device is not saved: QEMU 7.2 hw/virtio/virtio-mem.c.
     plugged = not any("virtio-mem" in device.name for device in snapshot.devices)
     for block in snapshot.ram.blocks:
         absent = snapshot.ram.counts(block.name).absent
         if absent and plugged:
-            problem = f"RAM block {block.name} lacks {absent} of its pages"
-            raise FormatError(problem, source=source)
+            problem = f"QEMU left out {absent} pages of RAM block {block.name}"
+            raise QemuError(problem)
     if snapshot.description is None:
-        raise FormatError("the description of the devices is missing", source=source)
+        raise QemuError("QEMU wrote no description of the devices")
 
 
 def build_manifest(

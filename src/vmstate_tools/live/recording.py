@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from vmstate_tools.core.errors import HostError, VmstateError
+from vmstate_tools.core.errors import HostError, LocatedError, QemuError
 from vmstate_tools.core.source import ForwardSource
 from vmstate_tools.snapshot.manifest import FileDigest
 from vmstate_tools.snapshot.open import Snapshot, read_snapshot
@@ -37,7 +37,7 @@ class Recording:
         self._digest = hashlib.sha256()
         self._bytes = 0
         self._snapshot: Snapshot | None = None
-        self._failure: VmstateError | None = None
+        self._failure: HostError | None = None
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
@@ -50,7 +50,7 @@ class Recording:
 
         Raises:
             HostError: the file could not be written.
-            FormatError: what QEMU wrote is not a whole stream.
+            QemuError: what QEMU wrote is not a stream.
         """
         self._thread.join()
         if self._failure is not None:
@@ -70,7 +70,9 @@ class Recording:
                 source = ForwardSource(self._next_chunk, str(self._path))
                 self._snapshot = read_snapshot(source, on_first_page=self._on_first_page)
                 os.fsync(self._file.fileno())
-        except VmstateError as error:
+        except LocatedError as error:
+            self._failure = QemuError(f"what QEMU wrote cannot be read: {error}")
+        except HostError as error:
             self._failure = error
         except OSError as error:
             self._failure = HostError(f"{self._path}: {error.strerror}")

@@ -15,6 +15,6 @@ def test_bytes_between_state_and_footer_are_an_error() -> None:
     found = evidence(longer)
     (finding,) = footers(found)
     assert finding.severity.value == "error"
-    assert finding.message.startswith("timer#0: 0xff (expected the footer of section 0 'timer'/0)")
+    assert finding.message.startswith('timer#0: 0xff (expected the footer of section 0 "timer"/0)')
     assert finding.offset == longer.index(device.payload) + len(device.payload)
     assert list(device_state(found)) == []  # said once

@@ -232,7 +232,7 @@ def test_a_missing_footer_is_damage() -> None:
     data = FRONT + START + PART[:-5] + END + TAIL
     for source in both_sources(data):
         with pytest.raises(
-            FormatError, match=r"0x03 \(expected the footer of section 4 'disk'/0\)"
+            FormatError, match=r'0x03 \(expected the footer of section 4 "disk"/0\)'
         ) as caught:
             walk_through(source)
         assert caught.value.offset == len(FRONT + START + PART) - 5
@@ -319,7 +319,7 @@ def test_a_device_that_is_longer_than_described_is_passed_by_its_footer() -> Non
     records = walk_both(data, lengths={**LENGTHS, "timer": 5})
     _, timer, _ = sections(records)
     assert timer.payload_end - timer.payload_offset == LENGTHS["timer"]
-    assert "expected the footer of section 0 'timer'/0" in str(timer.problem)
+    assert 'expected the footer of section 0 "timer"/0' in str(timer.problem)
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_an_unknown_iterative_section_is_passed_by_its_footer() -> None:
     for source in both_sources(FRONT + START + PART + END + TIMER.section() + TAIL):
         found = sections(walk_through(source, readers={}))
         assert [section.payload_end - section.payload_offset for section in found] == [5, 6, 3, 24]
-        assert "(section 4 'disk'/0): a section of a kind" in str(found[0].problem)
+        assert '(section 4 "disk"/0): a section of a kind' in str(found[0].problem)
         assert isinstance(found[0].problem, UnsupportedError)
 
 
@@ -392,7 +392,7 @@ def test_the_payload_of_an_unknown_section_does_not_stay_in_memory() -> None:
 def test_an_unknown_iterative_section_without_a_footer_is_not_supported() -> None:
     data = FRONT + START[:-5] + build.section(build.START, idstr="tape", footers=False)
     for source in both_sources(data + TAIL):
-        with pytest.raises(UnsupportedError, match=r"'tape'/0.*a kind that we cannot") as caught:
+        with pytest.raises(UnsupportedError, match=r'"tape"/0.*a kind that we cannot') as caught:
             walk_through(source)
         assert caught.value.offset == len(FRONT + START) - 5
 
@@ -414,6 +414,13 @@ def test_a_footer_is_not_looked_for_without_limit(monkeypatch: pytest.MonkeyPatc
         walk_through(bytes_source(data, window_bytes=100))
     with pytest.raises(LocatedError):
         walk_through(chunks_source(data, (100,)))
+
+
+def test_a_payload_full_of_lookalikes_is_given_up() -> None:
+    odd = build.Device(idstr="odd", section_id=9, payload=(build.footer(9) + b"\x04") * 20_000)
+    for source in both_sources(FRONT + START + odd.section() + TAIL):
+        with pytest.raises(LocatedError):
+            walk_through(source, lengths={})
 
 
 # The description, and what a pipe keeps
@@ -448,8 +455,7 @@ def test_without_a_description_devices_are_passed_by_their_footers() -> None:
     records = walk_both(FRONT + START + TIMER.section() + CPU.section() + build.eof())
     assert len(sections(records)) == 3
     assert [problem.partition(" ")[2] for problem in problems(records)] == [
-        f"byte {section.offset:#x} (section {section.section_id} {section.idstr!r}"
-        f"/{section.instance_id}): no description explains its state"
+        f"byte {section.offset:#x} ({section.label}): no description explains its state"
         for section in sections(records)[1:]
     ]
 

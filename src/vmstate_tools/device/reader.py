@@ -38,7 +38,7 @@ class DeviceReader:
                 "the description does not have this device: nothing tells where its data ends",
                 source=source.name,
                 offset=section.offset,
-                field=_field(section),
+                field=section.label,
             )
         return _find_end(source, section, device.extent, section.payload_offset)
 
@@ -52,18 +52,18 @@ def _find_end(source: ByteSource, section: SectionStart, extent: Extent, start: 
             f"(expected {extent.fields_size} bytes)",
             source=source.name,
             offset=start,
-            field=_field(section),
+            field=section.label,
         )
     for array in extent.null_arrays:
         _check_all_null(source, section, start, array)
     for subsection in extent.subsections:
         header = subsection_header(subsection.name, subsection.version)
-        if source.read_at(end, len(header), _field(section)) != header:
+        if source.read_at(end, len(header), section.label) != header:
             raise FormatError(
                 f"no subsection {subsection.name} of version {subsection.version} begins here",
                 source=source.name,
                 offset=end,
-                field=_field(section),
+                field=section.label,
             )
         end = _find_end(source, section, subsection.body, end + len(header))
     return end
@@ -75,7 +75,7 @@ def _check_all_null(
     end = start + array.start + array.count
     for position in range(start + array.start, end, CHUNK_BYTES):
         length = min(CHUNK_BYTES, end - position)
-        chunk = bytes(source.read_at(position, length, _field(section)))
+        chunk = bytes(source.read_at(position, length, section.label))
         null_count = length - len(chunk.lstrip(bytes([NULL_BYTE])))
         if null_count != length:
             raise UnsupportedError(
@@ -83,9 +83,5 @@ def _check_all_null(
                 "the first: nothing tells where the data of this device ends",
                 source=source.name,
                 offset=position + null_count,
-                field=_field(section),
+                field=section.label,
             )
-
-
-def _field(section: SectionStart) -> str:
-    return f'section {section.section_id} "{section.idstr}"/{section.instance_id}'

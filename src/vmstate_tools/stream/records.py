@@ -76,6 +76,11 @@ class SectionStart:
     version_id: int
     payload_offset: int
 
+    @property
+    def label(self) -> str:
+        """What error messages call it: `section 5 "cpu"/0`."""
+        return f'section {self.section_id} "{self.idstr}"/{self.instance_id}'
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section(SectionStart):

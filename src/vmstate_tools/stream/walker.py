@@ -244,8 +244,7 @@ class _Walk:
         mark, section_id = wire.FOOTER_RECORD.unpack(record)
         if (mark, section_id) != (wire.FOOTER, section.section_id):
             found = f"the footer of section {section_id}" if mark == wire.FOOTER else f"{mark:#04x}"
-            problem = f"{found} (expected the footer of section {section.section_id}"
-            problem += f" {section.idstr!r}/{section.instance_id})"
+            problem = f"{found} (expected the footer of {section.label})"
             raise FormatError(problem, source=self._source.name, offset=payload_end, field="footer")
         return payload_end + wire.FOOTER_RECORD.size
 
@@ -256,12 +255,11 @@ class _Walk:
         footer = find_footer(self._source, section, self._live, keep=self._keep)
         if footer is None and self._footers and isinstance(problem, UnsupportedError):
             # The other sections have footers: what is missing is the rest of the stream.
-            place = f"section {section.section_id} {section.idstr!r}/{section.instance_id}"
             raise TruncatedError(
                 "the data ends before the footer of this section",
                 source=self._source.name,
                 offset=section.offset,
-                field=place,
+                field=section.label,
             ) from problem
         if footer is None:
             raise problem
@@ -321,5 +319,4 @@ class _DeviceReaders:
 
 
 def _unsupported(source: ByteSource, section: SectionStart, problem: str) -> UnsupportedError:
-    field = f"section {section.section_id} {section.idstr!r}/{section.instance_id}"
-    return UnsupportedError(problem, source=source.name, offset=section.offset, field=field)
+    return UnsupportedError(problem, source=source.name, offset=section.offset, field=section.label)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from vmstate_tools.guest.pattern import check_memory
 from vmstate_tools.live import capture, eager
 from vmstate_tools.live.eager import Restored, restore_eager
 from vmstate_tools.live.plan import Request, plan_restore
-from vmstate_tools.qemu.session import QmpLostError
+from vmstate_tools.qemu.session import QmpLostError, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,21 +246,19 @@ def test_progress_counts_every_byte(folder: Path) -> None:
 
 
 def test_qemu_that_dies_half_way_is_reported(
-    folder: Path, qemu: Qemu, tmp_path: Path, restore: Callable[..., Restored]
+    folder: Path, restore: Callable[..., Restored], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    socket, pid = tmp_path / "q", tmp_path / "pid"
-    wrapper = script(tmp_path, f"echo $$ > {pid}", f'exec {qemu.system} "$@"')
+    load = eager._load_from
 
-    def kill() -> None:
-        while not socket.exists():
-            time.sleep(0.001)
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+    async def load_and_die(session: Session, uri: str) -> None:
+        process_id = session.peer_process_id()
+        assert process_id is not None
+        os.kill(process_id, signal.SIGKILL)
+        await load(session, uri)
 
-    killer = threading.Thread(target=kill)
-    killer.start()
+    monkeypatch.setattr(eager, "_load_from", load_and_die)
     with pytest.raises(QemuError, match=r"^QEMU ended by signal 9$"):
-        restore(argv=[str(wrapper), "-accel", "tcg", "-display", "none"], qmp_socket=socket)
-    killer.join()
+        restore()
     assert run_files(folder) == []
 
 

@@ -215,8 +215,7 @@ def test_a_second_snapshot_freezes_the_overlay_of_the_first(
     assert_one_moment(tmp_path / "tuesday")
     vm.kill()
     for name in ("disk0.qcow2", "disk0.monday.qcow2", "disk0.tuesday.qcow2"):
-        check = [qemu.img, "check", "-q", tmp_path / name]
-        subprocess.run(check, check=True)
+        subprocess.run([qemu.img, "check", "-q", tmp_path / name], check=True)
 
 
 def test_the_manifest_says_what_is_there(
@@ -285,7 +284,8 @@ def test_a_real_linux_with_two_disks_goes_on_undisturbed(
 
 
 def qemu_img_info(qemu: Qemu, path: Path) -> dict[str, Any]:
-    command = [qemu.img, "info", "-U", "--output=json", path]
-    said = subprocess.run(command, capture_output=True, check=True).stdout
+    said = subprocess.run(
+        [qemu.img, "info", "-U", "--output=json", path], capture_output=True, check=True
+    ).stdout
     information: dict[str, Any] = json.loads(said)
     return information

@@ -15,7 +15,9 @@ import pytest
 from vmstate_tools.core.errors import HostError, QemuError
 from vmstate_tools.live import capture as module
 from vmstate_tools.live.capture import Request, capture
-from vmstate_tools.snapshot.manifest import read_manifest
+from vmstate_tools.live.moment import freeze
+from vmstate_tools.live.preconditions import make_plan
+from vmstate_tools.snapshot.manifest import is_finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +145,6 @@ def test_a_migration_that_fails_at_once_changes_nothing(
     vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vm.qmp("object-add", qom_type="memory-backend-ram", id="late", size=1 << 20, share=True)
-    make_plan = module.make_plan
 
     async def plan_and_plug(*arguments: Any, **options: Any) -> Plan:
         plan = await make_plan(*arguments, **options)
@@ -161,8 +162,6 @@ def test_a_migration_that_fails_at_once_changes_nothing(
 def test_a_transaction_that_fails_changes_nothing(
     vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    freeze = module.freeze
-
     async def freeze_behind_a_job(*arguments: Any, **options: Any) -> Any:
         # At the last moment, a block job takes the disk.
         vm.qmp("blockdev-add", driver="null-co", node_name="target", size=16 << 20)
@@ -222,7 +221,7 @@ def test_a_signal_at_any_moment_leaves_a_whole_snapshot_or_none(vm: Vm, tmp_path
         # Python ends by the signal itself, too, if that met it in an exec() (of a dataclass).
         assert too_early or process.returncode in {0, 130, -signal.SIGINT}, said
         # Interrupted when everything was done already, it is whole all the same.
-        assert not directory.exists() or read_manifest(directory)
+        assert not directory.exists() or is_finished(directory)
         assert directory.exists() or process.returncode
         wait_until_running(vm, 1.0)
         assert not is_set(vm)
@@ -355,8 +354,6 @@ def test_a_qemu_that_dies_half_way_leaves_no_snapshot_and_a_sound_disk(
 def test_a_vm_that_somebody_resumes_in_the_pause_gives_no_torn_snapshot(
     vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    freeze = module.freeze
-
     async def freeze_against_an_operator(session: Any, **options: Any) -> Any:
         submit = session.submit
 

@@ -120,7 +120,7 @@ def test_an_encrypted_disk_gets_no_plain_overlay(
     disk = tmp_path / "secret.qcow2"
     key = "secret,id=key,data=abc"
     options = "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"
-    create = ["create", "-q", "--object", key, "-f", "qcow2", "-o", options, disk, "1M"]
+    create = ["create", "-q", "--object", key, "-f", "qcow2", "-o", options, str(disk), "1M"]
     subprocess.run([qemu.img, *create], check=True)
     node = "driver=qcow2,node-name=d,encrypt.format=luks,encrypt.key-secret=key"
     node += f",file.driver=file,file.filename={disk}"

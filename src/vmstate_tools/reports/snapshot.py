@@ -91,7 +91,9 @@ def _remarks(capture: Capture) -> list[str]:
 
 
 def _downtime_json(downtime: Downtime | None) -> dict[str, float] | None:
-    return downtime and {
+    if downtime is None:
+        return None
+    return {
         "total_seconds": downtime.total_seconds,
         "overlays_seconds": downtime.overlays_seconds,
         "setup_seconds": downtime.setup_seconds,

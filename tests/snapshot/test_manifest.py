@@ -17,6 +17,7 @@ from vmstate_tools.snapshot.manifest import (
     StateFile,
     is_file_path,
     is_finished,
+    is_snapshot_directory,
     read_manifest,
     write_manifest,
 )
@@ -113,6 +114,10 @@ def test_a_directory_without_a_manifest_is_unfinished(tmp_path: Path) -> None:
         read_manifest(tmp_path)
     write_manifest(tmp_path, manifest())
     assert is_finished(tmp_path)
+
+
+def test_a_directory_that_may_not_be_looked_into_is_no_snapshot(tmp_path: Path) -> None:
+    assert not is_snapshot_directory(tmp_path / ("x" * 300))  # fails for root too
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

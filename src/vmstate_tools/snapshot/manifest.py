@@ -176,7 +176,10 @@ def is_finished(directory: Path) -> bool:
 def is_snapshot_directory(path: Path) -> bool:
     """Tell a snapshot directory, finished or not, from any other."""
     names = [MANIFEST_NAME, *STATE_FILE_NAMES]
-    return any((path / name).exists() for name in names)
+    try:
+        return any((path / name).exists() for name in names)
+    except OSError:  # somebody else's, that we may not look into
+        return False
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

@@ -24,6 +24,10 @@ MAX_RESYNC_BYTES = 1 << 30
 """How far a footer is looked for: far beyond any device, and passed within a second or so. The
 largest known are the resources of virtio-gpu and the last round of a disk migration."""
 
+MAX_LOOKALIKES = 10_000
+"""Places that look like a footer at first. Real payloads have none or a handful; only one that
+was made to waste time has more, and each costs some microseconds."""
+
 _PADDING_BYTES = 64
 """So many zeros behind EOF are taken for the padding of a container."""
 
@@ -42,11 +46,15 @@ def find_footer(
     overlap = len(footer)
     offset = section.payload_offset
     limit = offset + MAX_RESYNC_BYTES
+    lookalikes = 0
     while limit - offset > overlap and not source.at_end(offset + overlap):
         window = source.window(offset, overlap + 1, "payload")[: limit - offset]
         for match in pattern.finditer(window):
             if _makes_sense(source, offset + match.end() - 1, live_ids):
                 return offset + match.start()
+            lookalikes += 1
+            if lookalikes > MAX_LOOKALIKES:
+                return None
         offset += len(window) - overlap
         if not keep:
             source.release(offset)

@@ -51,15 +51,17 @@ def find_description(source: ByteSource, start: int) -> Description | None:
         data = source.read_at(begin, min(end + _PATTERN_BYTES, size) - begin, "description")
         for match in reversed(list(_DESCRIPTION.finditer(data))):
             # A match starts at the EOF byte, one before the type byte.
-            found = _fitting_description(source, begin + match.start() + 1, size)
+            length = int.from_bytes(match[1], "big")
+            found = _fitting_description(source, begin + match.start() + 1, length, size)
             if found is not None:
                 return found
         end = begin
     return None
 
 
-def _fitting_description(source: ByteSource, offset: int, size: int) -> Description | None:
-    length = parse_struct(wire.DESCRIPTION_LENGTH, source, offset + 1)
+def _fitting_description(
+    source: ByteSource, offset: int, length: int, size: int
+) -> Description | None:
     json_offset = offset + _HEAD_BYTES
     end = json_offset + length
     if length > MAX_DESCRIPTION_BYTES or end > size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +21,10 @@ from vmstate_tools.live.preconditions import make_plan
 from vmstate_tools.snapshot.manifest import is_finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import StartGuest, StartVm
+    from live.conftest import SmallFolder
     from vms import Qemu, Vm
     from vmstate_tools.live.preconditions import Plan
 
@@ -106,39 +107,23 @@ def large_vm(built_in_guest: StartGuest) -> Vm:
     return guest
 
 
-@pytest.fixture
-def small_folder(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MiB."""
-    if os.geteuid():
-        pytest.skip("only root may mount a file system")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 def test_an_overlay_that_cannot_be_made_changes_nothing(
-    built_in_guest: StartGuest, qemu: Qemu, small_folder: Path, tmp_path: Path
+    built_in_guest: StartGuest, qemu: Qemu, small_folder: SmallFolder, tmp_path: Path
 ) -> None:
-    second = qemu.make_disk(small_folder / "second.qcow2")
+    folder = small_folder(64)
+    second = qemu.make_disk(folder / "second.qcow2")
     vm = built_in_guest(
         *("-blockdev", f"driver=qcow2,node-name=second,file.driver=file,file.filename={second}"),
         *("-device", "virtio-blk-pci,drive=second"),
         disk_count=1,
     )
     vm.wait_for_tick(1)
-    (small_folder / "filler").write_bytes(bytes(small_folder_free(small_folder)))
+    (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free))
     files = active_files(vm)
     with pytest.raises(QemuError, match=r"second\.snap\.qcow2: QEMU cannot create the overlay"):
         capture(request(vm, tmp_path / "snap"), lambda _: None)
     assert_as_before(vm, tmp_path / "snap", files)
-    assert sorted(path.name for path in small_folder.iterdir()) == ["filler", "second.qcow2"]
-
-
-def small_folder_free(folder: Path) -> int:
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+    assert sorted(path.name for path in folder.iterdir()) == ["filler", "second.qcow2"]
 
 
 def test_a_migration_that_fails_at_once_changes_nothing(
@@ -177,10 +162,10 @@ def test_a_transaction_that_fails_changes_nothing(
 
 
 def test_a_target_that_fills_up_half_way_ends_the_snapshot_and_not_the_guest(
-    large_vm: Vm, small_folder: Path
+    large_vm: Vm, small_folder: SmallFolder
 ) -> None:
     files = active_files(large_vm)
-    directory = small_folder / "snap"
+    directory = small_folder(64) / "snap"
     with pytest.raises(HostError, match=r"vmstate\.bin: No space left on device"):
         capture(request(large_vm, directory, check_space=False), lambda _: None)
     assert_as_before(large_vm, directory, files)

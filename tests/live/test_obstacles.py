@@ -12,12 +12,14 @@ import pytest
 
 from vmstate_tools.core.errors import QemuError, UsageError, VmstateError
 from vmstate_tools.live.capture import Request, capture
+from vmstate_tools.snapshot.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import StartVm
+    from live.conftest import SmallFolder
     from vms import Qemu, Vm
 
 
@@ -138,6 +140,23 @@ def test_a_disk_that_is_no_file_is_named(start_vm: StartVm, tmp_path: Path) -> N
     assert_untouched(vm, tmp_path / "snap")
 
 
+def test_a_filter_between_a_disk_and_its_file_is_looked_through(
+    start_vm: StartVm, qemu: Qemu, tmp_path: Path
+) -> None:
+    disk = qemu.make_disk(tmp_path / "disk.qcow2")
+    file = "file.driver=throttle,file.throttle-group=slow,file.file.driver=file"
+    file += f",file.file.filename={disk}"
+    vm = start_vm(
+        *("-object", "throttle-group,id=slow"),
+        *("-blockdev", f"driver=qcow2,node-name=d,{file}", "-device", "virtio-blk-pci,drive=d"),
+    )
+    take(vm, tmp_path / "snap")
+    take(vm, tmp_path / "again")
+    (disk,) = read_manifest(tmp_path / "again").disks
+    layers = [disk.frozen.path, *(layer.path for layer in disk.backing_chain)]
+    assert layers == [str(tmp_path / "disk.snap.qcow2"), str(tmp_path / "disk.qcow2")]
+
+
 def test_a_filter_on_top_of_a_disk_is_explained(
     start_vm: StartVm, qemu: Qemu, tmp_path: Path
 ) -> None:
@@ -152,25 +171,13 @@ def test_a_filter_on_top_of_a_disk_is_explained(
         take(vm, tmp_path / "snap")
 
 
-@pytest.fixture
-def small_folder(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB."""
-    if os.geteuid():
-        pytest.skip("only root may mount a file system")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 def test_too_little_space_for_the_worst_case_is_said_beforehand(
-    start_vm: StartVm, small_folder: Path
+    start_vm: StartVm, small_folder: SmallFolder
 ) -> None:
-    vm = start_vm()
+    vm, directory = start_vm(), small_folder(8) / "snap"
     with pytest.raises(QemuError, match=r"has 8 MiB free, and the state may need 160 MiB"):
-        take(vm, small_folder / "snap")
-    assert_untouched(vm, small_folder / "snap")
+        take(vm, directory)
+    assert_untouched(vm, directory)
 
 
 def test_a_user_without_userfaultfd_is_told_how_to_permit_it(

@@ -7,7 +7,6 @@ dead process cannot undo is the guardian's.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from vmstate_tools.live.moment import freeze
 from vmstate_tools.live.outcome import build_manifest, check_whole, measure_downtime, measure_run
 from vmstate_tools.live.preconditions import make_plan
 from vmstate_tools.live.recording import Recording
+from vmstate_tools.live.signals import ending_signals, no_suspension
 from vmstate_tools.qemu.migrate import ACTIVE, apply_capabilities, read_status, set_capabilities
 from vmstate_tools.qemu.session import QmpCommandError, QmpLostError, Session
 from vmstate_tools.snapshot.manifest import write_manifest
@@ -124,7 +124,10 @@ def capture(request: Request, on_progress: Callable[[int], object]) -> Capture:
 async def _capture(request: Request, on_progress: Callable[[int], object]) -> Capture:
     started = time.monotonic()
     async with AsyncExitStack() as steps:
-        interrupted = steps.enter_context(_interruptions())
+        interrupted = asyncio.Event()  # looked at where it is safe to give up
+        steps.enter_context(ending_signals(interrupted.set))
+        # Suspended, we would not empty the pipe, and the guest would wait.
+        steps.enter_context(no_suspension())
         session = await steps.enter_async_context(await Session.connect(request.socket))
         _check_directory(request.directory)
         plan = await make_plan(
@@ -165,26 +168,6 @@ def _check_directory(directory: Path) -> None:
         raise UsageError(f"{directory}: exists already")
     if not directory.parent.is_dir():
         raise UsageError(f"{directory.parent}: no such directory")
-
-
-@contextmanager
-def _interruptions() -> Iterator[asyncio.Event]:
-    """Turn the signals that end a program into an event, seen where it is safe to give up.
-
-    Ctrl-Z is ignored: nobody would empty the pipe, and the guest would wait.
-    """
-    loop = asyncio.get_running_loop()
-    interrupted = asyncio.Event()
-    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in endings:
-        loop.add_signal_handler(number, interrupted.set)
-    before = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGTSTP, before)
-        for number in endings:
-            loop.remove_signal_handler(number)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from vmstate_tools.core.errors import QemuError, UsageError
 from vmstate_tools.core.qemu_img import run_qemu_img
+from vmstate_tools.live.signals import ending_signals
 from vmstate_tools.qemu.process import QemuProcess
 from vmstate_tools.qemu.session import QmpLostError, Session
 
@@ -74,7 +74,10 @@ def restore_eager(plan: Plan, *, paused: bool, on_progress: Callable[[int], obje
 
 
 async def _restore(plan: Plan, *, paused: bool, on_progress: Callable[[int], object]) -> Restored:
-    with _interruptions(), _run_directories(plan):
+    task = asyncio.current_task()
+    assert task is not None
+    # Cancelled, it takes the QEMU that it has started with it.
+    with ending_signals(task.cancel), _run_directories(plan):
         for overlay in plan.overlays:
             run_qemu_img(*overlay.create_arguments())
         started = time.monotonic()
@@ -92,26 +95,6 @@ async def _restore(plan: Plan, *, paused: bool, on_progress: Callable[[int], obj
             is_paused=paused,
             seconds_to_running=time.monotonic() - started,
         )
-
-
-@contextmanager
-def _interruptions() -> Iterator[None]:
-    """Let the signals that end a program cancel us, so that QEMU does not stay behind.
-
-    asyncio does so for Ctrl-C.
-    """
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ FILTER_DRIVERS = frozenset(
     {"blkdebug", "blkverify", "compress", "copy-before-write", "copy-on-read", "throttle"}
 )
 """Block drivers that hold no data of their own: QEMU 10.0 block/*.c, `.is_filter = true`."""
+
+WHOLE_FILE_FORMATS = frozenset({"qcow2", "qed", "vdi", "vhdx", "vmdk", "vpc"})
+"""Formats that take up their file; `raw` with options may be a part of it."""
+
+FILE_DRIVERS = frozenset({"file", "host_device"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +119,25 @@ def _layers(image: dict[str, Any], process_id: int | None) -> list[Layer]:
 
 def _absolute(filename: str, process_id: int | None) -> str:
     """Resolve a relative file name as the QEMU process would; leave URLs as they are."""
+    filename = _file_of(filename)
     if filename.startswith("/") or ":" in filename.split("/", 1)[0] or process_id is None:
         return filename
     try:
         return str(Path(f"/proc/{process_id}/cwd").readlink() / filename)
     except OSError:  # another user's process
         return filename
+
+
+def _file_of(filename: str) -> str:
+    """Return the file of an image that QEMU names by its options, for want of a shorter name.
+
+    It does so where a filter lies between the image and its file, or an option changes what the
+    image holds: QEMU 10.0 block.c, bdrv_refresh_filename().
+    """
+    if not filename.startswith("json:"):
+        return filename
+    options = json.loads(filename.removeprefix("json:"))
+    while options.get("driver") in FILTER_DRIVERS | WHOLE_FILE_FORMATS:
+        options = options.get("file", {})
+    path = options.get("filename")
+    return path if options.get("driver") in FILE_DRIVERS and path else filename

@@ -1,12 +1,13 @@
 import io
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from builders.snapshot_directory import snapshot_directory
 from vmstate_tools.cli import progress as module
-from vmstate_tools.cli.progress import progress, total_bytes
+from vmstate_tools.cli.progress import progress, progress_towards, total_bytes
 
 
 class Terminal(io.StringIO):
@@ -30,6 +31,17 @@ def test_what_takes_long_shows_its_bytes_on_a_terminal(
         advance(4 << 20)
     assert "reading:" in terminal.getvalue()
     assert "/4.00M" in terminal.getvalue()
+
+
+def test_a_total_may_become_known_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = open_terminal(monkeypatch)
+    monkeypatch.setattr(module, "DELAY_SECONDS", 0.0)
+    with progress_towards("saving", quiet=False) as move_to:
+        move_to(0, 0)
+        move_to(1 << 20, 4 << 20)
+        time.sleep(0.11)  # it draws ten times a second
+        move_to(2 << 20, 4 << 20)
+    assert "2.00M/4.00M" in terminal.getvalue()
 
 
 def test_what_is_done_at_once_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,8 +152,8 @@ def test_a_filter_between_a_disk_and_its_file_is_looked_through(
     )
     take(vm, tmp_path / "snap")
     take(vm, tmp_path / "again")
-    (disk,) = read_manifest(tmp_path / "again").disks
-    layers = [disk.frozen.path, *(layer.path for layer in disk.backing_chain)]
+    (second,) = read_manifest(tmp_path / "again").disks
+    layers = [second.frozen.path, *(layer.path for layer in second.backing_chain)]
     assert layers == [str(tmp_path / "disk.snap.qcow2"), str(tmp_path / "disk.qcow2")]
 
 

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vmstate_tools.cli.options import json_option, quiet_option
-from vmstate_tools.cli.progress import progress
-from vmstate_tools.live.capture import Request, capture
+from vmstate_tools.cli.progress import progress_towards
+from vmstate_tools.live.capture import Progress, Request, capture
 from vmstate_tools.reports import snapshot as report
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+
+GIVING_UP = "giving up; QEMU writes to the end, into nothing, because cancelling is not safe"
+
+
+class _Watch:
+    """Shows how far the snapshot is, or that it is given up."""
+
+    def __init__(self, move_to: Callable[[int, int], object], *, quiet: bool) -> None:
+        self._move_to = move_to
+        self._told = quiet or not sys.stderr.isatty()
+
+    def __call__(self, progress: Progress) -> None:
+        self._move_to(progress.saved_bytes, progress.total_bytes)
+        if progress.giving_up and not self._told:
+            click.echo(f"\nvmstate: {GIVING_UP}", err=True)
+            self._told = True
 
 
 @click.command("snapshot")
@@ -80,8 +101,8 @@ def command(
         timeout_seconds=timeout_seconds,
         check_space=not ignore_space,
     )
-    with progress("saving", None, quiet=quiet) as advance:
-        result = capture(request, advance)
+    with progress_towards("saving", quiet=quiet) as move_to:
+        result = capture(request, _Watch(move_to, quiet=quiet))
     if json_output:
         click.echo(json.dumps(report.as_json(result), indent=2))
     else:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vmstate_tools.live.layers import Layers
     from vmstate_tools.live.moment import Moment
     from vmstate_tools.live.preconditions import Plan
-    from vmstate_tools.qemu.migrate import CapabilityChange
+    from vmstate_tools.qemu.migrate import CapabilityChange, MigrationStatus
     from vmstate_tools.qemu.overlays import Overlay
     from vmstate_tools.snapshot.manifest import Manifest
 
@@ -75,6 +75,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far it is."""
+
+    saved_bytes: int
+    """Guest memory that QEMU has written, zero pages included."""
+    total_bytes: int
+    """Guest memory in all."""
+    giving_up: bool
+    """Whether what is written now is only thrown away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
     """A finished snapshot."""
 
@@ -99,11 +111,11 @@ class _Stream:
     first_page: asyncio.Event
 
 
-def capture(request: Request, on_progress: Callable[[int], object]) -> Capture:
+def capture(request: Request, on_progress: Callable[[Progress], object]) -> Capture:
     """Take a background snapshot. If this raises, the VM is as it was before.
 
     Args:
-        on_progress: Called with the number of bytes that have come since the last call.
+        on_progress: Called some twenty times a second while QEMU writes.
 
     Raises:
         UsageError: no such socket or disk, or the directory exists.
@@ -121,7 +133,7 @@ def capture(request: Request, on_progress: Callable[[int], object]) -> Capture:
         sys.setswitchinterval(interval)
 
 
-async def _capture(request: Request, on_progress: Callable[[int], object]) -> Capture:
+async def _capture(request: Request, on_progress: Callable[[Progress], object]) -> Capture:
     started = time.monotonic()
     async with AsyncExitStack() as steps:
         interrupted = asyncio.Event()  # looked at where it is safe to give up
@@ -139,11 +151,11 @@ async def _capture(request: Request, on_progress: Callable[[int], object]) -> Ca
         guardian = steps.enter_context(_guard(session, plan, overlays, pipe))
         await steps.enter_async_context(_capabilities(session, plan.capabilities))
         layers = await steps.enter_async_context(prepared_layers(session, overlays))
-        stream = await steps.enter_async_context(_stream(session, request, pipe))
+        stream = await steps.enter_async_context(_stream(session, request, pipe, on_progress))
         if interrupted.is_set():
             raise _GivenUpError
         moment = await _take_moment(session, plan, layers, stream, guardian)
-        await _wait_until_saved(session, request, stream, interrupted, on_progress)
+        await _wait_until_saved(session, request, interrupted, on_progress)
         snapshot, digest = await asyncio.to_thread(stream.recording.finish)
         check_whole(snapshot)
         manifest = build_manifest(
@@ -221,7 +233,9 @@ async def _capabilities(session: Session, change: CapabilityChange) -> AsyncIter
 
 
 @asynccontextmanager
-async def _stream(session: Session, request: Request, pipe: Pipe) -> AsyncIterator[_Stream]:
+async def _stream(
+    session: Session, request: Request, pipe: Pipe, on_progress: Callable[[Progress], object]
+) -> AsyncIterator[_Stream]:
     """Give QEMU the pipe and empty it into the state file; if the block fails, into nothing."""
     loop = asyncio.get_running_loop()
     first_page = asyncio.Event()
@@ -237,11 +251,13 @@ async def _stream(session: Session, request: Request, pipe: Pipe) -> AsyncIterat
     try:
         yield _Stream(queue=queue, recording=recording, first_page=first_page)
     except BaseException:
-        await _let_end(session, recording)
+        await _let_end(session, recording, on_progress)
         raise
 
 
-async def _let_end(session: Session, recording: Recording) -> None:
+async def _let_end(
+    session: Session, recording: Recording, on_progress: Callable[[Progress], object]
+) -> None:
     """Let QEMU write its stream to the end, into nothing. To cancel is not safe.
 
     `migrate_cancel` made QEMU 7.2 hang in one of two tries; written to its end the stream harms
@@ -252,10 +268,18 @@ async def _let_end(session: Session, recording: Recording) -> None:
         with suppress(QmpCommandError):  # QEMU has used it, as a rule
             await session.execute("closefd", {"fdname": PIPE_NAME})
         deadline = time.monotonic() + SETTLE_SECONDS
-        # The event that says so may have come before we knew that we would wait for it.
-        while (await read_status(session)).state in ACTIVE and time.monotonic() < deadline:  # noqa: ASYNC110
+        while (status := await read_status(session)).state in ACTIVE:
+            if time.monotonic() > deadline:
+                break
+            on_progress(_progress(status, giving_up=True))
             await asyncio.sleep(POLL_SECONDS)
     await abandoned
+
+
+def _progress(status: MigrationStatus, *, giving_up: bool) -> Progress:
+    total = status.total_bytes
+    saved = total - status.remaining_bytes
+    return Progress(saved_bytes=saved, total_bytes=total, giving_up=giving_up)
 
 
 async def _take_moment(
@@ -281,21 +305,18 @@ async def _take_moment(
 async def _wait_until_saved(
     session: Session,
     request: Request,
-    stream: _Stream,
     interrupted: asyncio.Event,
-    on_progress: Callable[[int], object],
+    on_progress: Callable[[Progress], object],
 ) -> None:
     """Wait until QEMU has written everything, or somebody has lost patience."""
-    limit, seen = request.timeout_seconds, 0
+    limit = request.timeout_seconds
     deadline = time.monotonic() + limit if limit is not None else float("inf")
     while (status := await read_status(session)).state in ACTIVE:
         if interrupted.is_set():
             raise _GivenUpError
         if time.monotonic() > deadline:
             raise QemuError(f"not finished within {limit:g} s (--timeout)")
-        received = stream.queue.received_bytes
-        on_progress(received - seen)
-        seen = received
+        on_progress(_progress(status, giving_up=False))
         await asyncio.sleep(POLL_SECONDS)
     if status.state != "completed":
         raise QemuError(f"QEMU could not save: {status.error or status.state}")

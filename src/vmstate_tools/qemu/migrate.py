@@ -74,6 +74,10 @@ class MigrationStatus:
     """`none` when there was no migration yet."""
     page_count: int
     """Page records that have been sent: zero until memory is protected."""
+    total_bytes: int
+    """Guest memory in all RAM blocks."""
+    remaining_bytes: int
+    """What of it has not been sent."""
     error: str | None
     blockers: tuple[str, ...]
 
@@ -122,6 +126,8 @@ async def read_status(session: Session) -> MigrationStatus:
     return MigrationStatus(
         state=answer.get("status", "none"),
         page_count=ram.get("normal", 0) + ram.get("duplicate", 0),
+        total_bytes=ram.get("total", 0),
+        remaining_bytes=ram.get("remaining", 0),
         error=answer.get("error-desc"),
         blockers=tuple(answer.get("blocked-reasons", ())),
     )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from typing import TypeAlias
 
-MAX_TEXT_BYTES = 32 << 20
-"""Real descriptions have 8 to 110 KB, and about 7 KB more for each vCPU: this is room for the
-4096 vCPUs of the largest machine type. What Python makes of the text is six times as long."""
+MAX_TEXT_BYTES = 64 << 20
+"""Real descriptions have 8 to 110 KB, and 7 KB more for each vCPU: this is twice what 4096 vCPUs
+take, the most that a machine type has. Python makes seven times as much of the text."""
 
-MAX_VALUE_COUNT = 4 << 20
+MAX_VALUE_COUNT = 8 << 20
 """Values in the text. Real text has 13 bytes for each; at 8 and less it is made to fill memory."""
 
 MAX_INTEGER = (1 << 63) - 1

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def test_the_configuration_is_explained_where_it_is_described(real_stream: RealStream) -> None:
     with open_snapshot(real_stream.path) as snapshot:
-        described = snapshot.vmdesc and snapshot.vmdesc.configuration
+        described = None if snapshot.vmdesc is None else snapshot.vmdesc.configuration
         is_newer = real_stream.name.endswith("10.0") and snapshot.vmdesc is not None
         assert (described is not None) == is_newer
         if described is None or snapshot.configuration is None:

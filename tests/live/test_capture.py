@@ -242,6 +242,20 @@ def test_the_manifest_says_what_is_there(
     ]
 
 
+def test_nobody_else_may_read_what_was_secret_before(
+    built_in_guest: StartGuest, tmp_path: Path
+) -> None:
+    vm = built_in_guest(disk_count=1)
+    vm.wait_for_tick(1)
+    (tmp_path / "disk0.qcow2").chmod(0o640)
+    take(vm, tmp_path / "snap")
+    modes = [
+        path.stat().st_mode & 0o777
+        for path in (tmp_path / "snap/vmstate.bin", tmp_path / "disk0.snap.qcow2")
+    ]
+    assert modes == [0o600, 0o640]
+
+
 def test_a_stream_that_qemu_writes_is_the_file_to_the_byte(
     built_in_guest: StartGuest, tmp_path: Path
 ) -> None:

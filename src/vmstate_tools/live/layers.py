@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import asynccontextmanager
+import stat
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ async def prepared_layers(session: Session, overlays: list[Overlay]) -> AsyncIte
         for overlay in overlays:
             await create_overlay(session, overlay)
             layers.overlays.append(overlay)
+            _protect(overlay)
         for folder in {overlay.path.parent for overlay in overlays}:
             # The guest's disk is about to depend on this directory entry.
             sync_directory(folder)
@@ -73,6 +75,13 @@ async def prepared_layers(session: Session, overlays: list[Overlay]) -> AsyncIte
     except BaseException as error:
         await _undo(session, layers, error)
         raise
+
+
+def _protect(overlay: Overlay) -> None:
+    """Let nobody read the overlay who may not read the image; QEMU makes files for everybody."""
+    mode = overlay.disk.path.stat().st_mode
+    with suppress(PermissionError):  # the file is QEMU's, and QEMU another user's
+        overlay.path.chmod(stat.S_IMODE(mode) if stat.S_ISREG(mode) else 0o600)
 
 
 async def _undo(session: Session, layers: Layers, error: BaseException) -> None:

@@ -39,9 +39,11 @@ class Recording:
         self._snapshot: Snapshot | None = None
         self._failure: HostError | None = None
         try:
-            self._file = path.open("xb", buffering=0)
+            # Guest memory holds keys and passwords: nobody else may read it.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise HostError(f"{path}: {error.strerror}") from error
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._thread = threading.Thread(target=self._record, name="record", daemon=True)
         self._thread.start()
 

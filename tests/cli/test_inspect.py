@@ -10,7 +10,6 @@ import pytest
 
 from builders import stream as build
 from builders.snapshot_directory import snapshot_directory
-from conftest import RealStream
 from vmstate_tools.cli.main import run
 
 PAGES: dict[str, list[bytes | None]] = {
@@ -378,27 +377,3 @@ def test_a_pipe_is_read_like_a_file(file: Path) -> None:
     document = json.loads(from_pipe)
     assert document["file"] == "-"
     assert document | {"file": str(file)} == json.loads(from_file)
-
-
-def test_real_streams_show_their_registers(
-    real_stream: RealStream, capsys: pytest.CaptureFixture[str]
-) -> None:
-    document = shown_json(capsys, real_stream.path)
-    assert document["stream"]["machine"] in {real_stream.expected["machine"], None}
-    if not document["stream"]["vmdesc"]:
-        return
-    cpu = next(
-        device
-        for device in shown_json(capsys, "--device", "cpu#0", real_stream.path)["devices"]
-        if "fields" in device
-    )
-    if "registers" in real_stream.expected:
-        assert cpu["fields"]["env.eip"] == real_stream.expected["registers"]["eip"]
-
-
-def test_real_streams_have_a_summary_within_a_terminal(
-    real_stream: RealStream, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first, *lines = shown(capsys, real_stream.path).splitlines()
-    assert first.startswith(str(real_stream.path))
-    assert max(len(line) for line in lines) <= 80

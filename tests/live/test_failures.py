@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from vmstate_tools.core.errors import HostError, QemuError
+from vmstate_tools.guest.disks import read_disk_counter
 from vmstate_tools.live import capture as module
 from vmstate_tools.live.capture import Request, capture
 from vmstate_tools.live.moment import freeze
@@ -21,8 +23,6 @@ from vmstate_tools.live.preconditions import make_plan
 from vmstate_tools.snapshot.manifest import is_finished
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import StartGuest, StartVm
     from live.conftest import SmallFolder
     from vms import Qemu, Vm
@@ -229,11 +229,13 @@ def test_killed_at_any_moment_the_vm_runs_and_the_next_snapshot_works(
         wait_until_settled(vm)
         vm.wait_for_next_tick()
     capture(request(vm, tmp_path / "next"), lambda _: None)
-    vm.wait_for_next_tick()
+    tick = vm.wait_for_next_tick()
     files = active_files(vm)
     vm.kill()
+    for layer in tmp_path.glob("*.qcow2"):
+        subprocess.run([qemu.img, "check", "-q", layer], check=True)
     for file in files:
-        subprocess.run([qemu.img, "check", "-q", file], check=True)
+        assert read_disk_counter(Path(file), "qcow2").counter >= tick  # no write was lost
 
 
 def start_script(vm: Vm, directory: Path, *lines: str) -> subprocess.Popen[str]:

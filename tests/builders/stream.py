@@ -149,6 +149,27 @@ def ram_zero(address: int, *, block: str | None = None, fill: int = 0) -> bytes:
     return ram_record(address, RAM_ZERO, bytes([fill]), block=block)
 
 
+def ram_compressed(
+    address: int, data: bytes, *, block: str | None = None, length: int | None = None
+) -> bytes:
+    """`data` is what follows the length: a zlib stream, if all is well."""
+    body = be32(len(data) if length is None else length) + data
+    return ram_record(address, RAM_COMPRESS_PAGE, body, block=block)
+
+
+def ram_patch(
+    address: int,
+    patch: bytes,
+    *,
+    block: str | None = None,
+    method: int = 1,
+    length: int | None = None,
+) -> bytes:
+    """What QEMU calls an XBZRLE page."""
+    body = bytes([method]) + be16(len(patch) if length is None else length) + patch
+    return ram_record(address, RAM_XBZRLE, body, block=block)
+
+
 def ram_eos() -> bytes:
     return be64(RAM_EOS)
 

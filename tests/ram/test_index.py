@@ -5,6 +5,7 @@ import pytest
 
 from vmstate_tools.ram import index as index_module
 from vmstate_tools.ram.blocks import RamBlock
+from vmstate_tools.ram.encodings import COMPRESSED, FILLED, PATCHED
 from vmstate_tools.ram.index import PageCounts, PageKind, PageRun, RamIndex
 from vmstate_tools.ram.pages import PageBatch
 
@@ -127,6 +128,32 @@ def test_an_absurd_size_costs_no_memory_until_it_is_used() -> None:
     assert counts(index) == (1, 0, (1 << 30) - 1, 0)
 
 
+# Encodings
+
+
+def test_encoded_pages_count_as_stored() -> None:
+    index = make_index(ram=4)
+    apply(index, (0, COMPRESSED | 100), (1, FILLED | 200), (2, PATCHED | 300))
+    assert counts(index) == (3, 0, 1, 0)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_patch_knows_what_it_changes(*, apart: bool) -> None:
+    index = make_index(ram=9)
+    records = [
+        *[(8, PATCHED | 10), (3, 500), (4, ZERO), (3, PATCHED | 20), (8, PATCHED | 30)],
+        *[(4, COMPRESSED | 600), (4, PATCHED | 40), (3, PATCHED | 50), (5, PATCHED | 60), (5, 700)],
+    ]
+    for part in [[record] for record in records] if apart else [records]:
+        apply(index, *part)
+    entries = index.entries("ram").tolist()
+    assert entries[5] == 700
+    assert index.patches.chain(entries[3]) == (500, [20, 50])
+    assert index.patches.chain(entries[4]) == (COMPRESSED | 600, [40])
+    assert index.patches.chain(entries[8]) == (0, [10, 30])
+    assert len(index.patches) == 6
+
+
 # Runs
 
 
@@ -166,6 +193,21 @@ def test_a_zero_page_is_no_part_of_a_run_of_stored_ones() -> None:
     index = make_index(ram=2)
     apply(index, (0, ZERO), (1, ZERO + STRIDE))
     assert [found.page_count for found in index.iter_runs("ram")] == [1, 1]
+
+
+@pytest.mark.usefixtures("step_pages")
+def test_encoded_pages_are_runs_without_a_place() -> None:
+    index = make_index(ram=8)
+    entries = [100, COMPRESSED | 5000, COMPRESSED | 5000 + STRIDE, COMPRESSED | 6000]
+    entries += [FILLED | 6001, PATCHED | 7000, PATCHED | 9000, ZERO]
+    apply(index, *enumerate(entries))
+    assert list(index.iter_runs("ram")) == [
+        run(PageKind.STORED, 0, 1, 100),
+        run(PageKind.COMPRESSED, 1, 3),
+        run(PageKind.FILLED, 4, 1),
+        run(PageKind.PATCHED, 5, 2),
+        run(PageKind.ZERO, 7, 1),
+    ]
 
 
 def test_a_block_that_was_never_mentioned_is_one_run() -> None:

@@ -10,6 +10,7 @@ from builders.slow_ram import SlowRam
 from vmstate_tools.core.errors import FormatError, UnsupportedError
 from vmstate_tools.ram import pages
 from vmstate_tools.ram.blocks import RamBlock
+from vmstate_tools.ram.encodings import COMPRESSED, FILLED, PATCHED, ZERO_PAGE
 from vmstate_tools.ram.pages import PageBatch, PageScanner
 
 if TYPE_CHECKING:
@@ -191,6 +192,50 @@ def test_pages_may_have_another_size(page_size: int) -> None:
     assert batch.data_offset.tolist()[2] == len(records) - 8 - page_size
 
 
+# Encodings
+
+
+@pytest.mark.parametrize("number", [0, 1, 20, 700])
+def test_a_page_filled_with_one_byte_is_found_where_that_is(number: int) -> None:
+    records = [build.ram_zero(page * P) for page in range(1, 800)]
+    records.insert(0, build.ram_zero(0, block="ram"))
+    records[number] = records[number][:-1] + b"\x5a"
+    entries = scan(b"".join(records)).data_offset.tolist()
+    place = OFFSET + len(b"".join(records[: number + 1])) - 1
+    assert entries.pop(number) == FILLED | place
+    assert set(entries) == {ZERO_PAGE}
+
+
+@pytest.mark.parametrize("name", [None, "rom", "ram"])
+def test_records_that_say_their_length_are_found_among_others(name: str | None) -> None:
+    page = 0 if name == "rom" else 7
+    front = build.ram_zero(0, block="ram") + build.ram_page(P, DATA)
+    patch = build.ram_patch(page * P, b"\0\1abc", block=name)
+    compressed = build.ram_compressed(page * P, b"12345", block=name)
+    records = front + patch + compressed + build.ram_zero(0, block="ram") + build.ram_eos()
+    batch = scan(records)
+    number = ROM.first_page if name == "rom" else page
+    assert batch.page.tolist() == [0, 1, number, number, 0]
+    patch_place = records.index(b"\1\0\5\0\1abc") + OFFSET
+    compressed_place = records.index(b"\0\0\0\x0512345") + OFFSET
+    assert batch.data_offset.tolist()[2:] == [
+        PATCHED | patch_place,
+        COMPRESSED | compressed_place,
+        ZERO_PAGE,
+    ]
+
+
+def test_only_whole_records_that_say_their_length_are_found() -> None:
+    for record in (
+        build.ram_patch(P, b"\0\1a", block="ram"),
+        build.ram_compressed(P, bytes(9), block="ram"),
+    ):
+        for kept in range(len(record)):
+            batch = scan(record[:kept])
+            assert (len(batch.page), batch.end) == (0, OFFSET)
+            assert kept < batch.needed <= len(record)
+
+
 # Damage
 
 
@@ -252,9 +297,6 @@ def test_a_run_does_not_wrap_around_at_the_last_address() -> None:
 @pytest.mark.parametrize(
     "flags, text",
     [
-        (build.RAM_XBZRLE, "capability xbzrle"),
-        (build.RAM_XBZRLE | build.RAM_CONTINUE, "capability xbzrle"),
-        (build.RAM_COMPRESS_PAGE, "capability compress"),
         (build.RAM_HOOK, "RDMA"),
         (build.RAM_MULTIFD_FLUSH, "capability multifd"),
         (build.RAM_MEM_SIZE, "second list of blocks"),
@@ -268,11 +310,17 @@ def test_records_of_other_kinds_are_not_supported(flags: int, text: str) -> None
     assert caught.value.offset == OFFSET + len(front)
 
 
-@pytest.mark.parametrize("number", [0, 1, 20, 700])
-def test_a_page_filled_with_anything_but_zeros_is_not_supported(number: int) -> None:
-    records = [build.ram_zero(page * P) for page in range(1, 800)]
-    records.insert(0, build.ram_zero(0, block="ram"))
-    records[number] = records[number][:-1] + b"\x5a"
-    with pytest.raises(UnsupportedError, match="filled with 0x5a") as caught:
-        scan(b"".join(records))
-    assert caught.value.offset == OFFSET + len(b"".join(records[: number + 1])) - 1
+@pytest.mark.parametrize(
+    "record, text",
+    [
+        (build.ram_patch(P, b"\0\1a", method=2), "a difference by method 2"),
+        (build.ram_patch(P, b"\0\1a", length=P + 1), "a page in 4097 bytes"),
+        (build.ram_patch(P, b"\0\1a", length=P + 1, block="rom"), "a page in 4097 bytes"),
+        (build.ram_compressed(P, b"", length=P + 15), "a page in 4111 bytes .at most 4110"),
+    ],
+)
+def test_sizes_that_no_page_has_are_damage(record: bytes, text: str) -> None:
+    front = build.ram_zero(0, block="ram")
+    with pytest.raises(FormatError, match=text) as caught:
+        found(front + record)
+    assert caught.value.offset == OFFSET + len(front)

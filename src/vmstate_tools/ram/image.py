@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmstate_tools.ram.pages import ZERO_PAGE
+from vmstate_tools.ram.encodings import (
+    COMPRESSED,
+    FILLED,
+    OFFSET_MASK,
+    PATCHED,
+    ZERO_PAGE,
+    inflate_page,
+    patch_page,
+)
 
 if TYPE_CHECKING:
     from vmstate_tools.core.source import ByteSource
@@ -31,7 +39,7 @@ class RamImage:
         self._zero_page = memoryview(bytes(index.page_size))
 
     def read_page(self, block: str, page: int) -> memoryview:
-        """Return a page, without copying it.
+        """Return a page, without copying it where it is stored byte for byte.
 
         Args:
             block: Name of a block.
@@ -40,13 +48,37 @@ class RamImage:
         Raises:
             KeyError: there is no such block.
             IndexError: the block has no such page.
+            FormatError: it is compressed or patched, and that is damaged.
         """
         if page < 0:
             raise IndexError(page)
         entry = int(self.index.entries(block)[page])
         if entry <= ZERO_PAGE:
             return self._zero_page
-        return self._source.read_at(entry, self.index.page_size, "page")
+        if entry <= OFFSET_MASK:
+            return self._source.read_at(entry, self.index.page_size, "page")
+        return self._decode(entry)
+
+    def _decode(self, entry: int) -> memoryview:
+        """Return a page that is not stored byte for byte."""
+        if entry >= PATCHED:
+            entry, offsets = self.index.patches.chain(entry)
+            page = bytearray(self._read_unpatched(entry))
+            for offset in offsets:
+                patch_page(self._source, offset, page)
+            return memoryview(page).toreadonly()
+        return self._read_unpatched(entry)
+
+    def _read_unpatched(self, entry: int) -> memoryview:
+        offset, encoding = entry & OFFSET_MASK, entry & ~OFFSET_MASK
+        page_size = self.index.page_size
+        if entry <= ZERO_PAGE:
+            return self._zero_page
+        if encoding == FILLED:
+            return memoryview(bytes(self._source.read_at(offset, 1, "page")) * page_size)
+        if encoding == COMPRESSED:
+            return memoryview(inflate_page(self._source, offset, page_size))
+        return self._source.read_at(offset, page_size, "page")
 
     def read(self, block: str, offset: int, length: int) -> bytes:
         """Return `length` bytes of a block, from byte `offset` on.
@@ -54,6 +86,7 @@ class RamImage:
         Raises:
             KeyError: there is no such block.
             IndexError: the range is not inside of it.
+            FormatError: see read_page.
         """
         size = self.index.block(block).size
         if offset < 0 or length < 0 or offset + length > size:

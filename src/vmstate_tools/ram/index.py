@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmstate_tools.ram.pages import ZERO_PAGE
+from vmstate_tools.ram.encodings import (
+    ABSENT_PAGE,
+    COMPRESSED,
+    ENCODING_SHIFT,
+    FILLED,
+    OFFSET_MASK,
+    PATCHED,
+    PLAIN,
+    ZERO_PAGE,
+    Patches,
+)
 from vmstate_tools.ram.wire import WORD
 
 if TYPE_CHECKING:
@@ -30,6 +40,13 @@ class PageKind(Enum):
     """Nothing: it was never sent."""
     ZERO = "zero"
     STORED = "stored"
+    """Its content, byte for byte."""
+    FILLED = "filled"
+    """One byte, of which it is full (very old streams)."""
+    COMPRESSED = "compressed"
+    """With zlib, by itself (capability `compress`, up to QEMU 9.0)."""
+    PATCHED = "patched"
+    """What was sent before, and what has changed since (capability `xbzrle`)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,10 +55,11 @@ class PageCounts:
 
     total: int
     stored: int = 0
+    """In whatever encoding."""
     zero: int = 0
     absent: int = 0
     repeated: int = 0
-    """Page records beyond the first for the same page."""
+    """Page records beyond the first for the same page that were not taken back before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +82,7 @@ class RamIndex:
     Attributes:
         blocks: In the order of the stream.
         page_size: Target page size in bytes.
+        patches: What the entries of patched pages are numbers in.
     """
 
     def __init__(self, blocks: Sequence[RamBlock], page_size: int) -> None:
@@ -75,6 +94,7 @@ class RamIndex:
         """
         self.blocks = tuple(blocks)
         self.page_size = page_size
+        self.patches = Patches()
         self._stride = WORD.size + page_size  # of contents in a run of records
         self._by_name = {block.name: block for block in blocks}
         self._first_pages = np.array([block.first_page for block in blocks], np.int64)
@@ -96,7 +116,8 @@ class RamIndex:
         """Return a view of a block's table, shape (page_count,).
 
         An entry is 0 for an absent page, 1 for a zero page, otherwise the byte offset of the
-        page's content in the stream.
+        page's content in the stream; pages that are not stored byte for byte are marked in its
+        highest bits (see encodings.py).
         """
         block = self._by_name[name]
         return self._entries[block.first_page : block.first_page + block.page_count]
@@ -111,11 +132,29 @@ class RamIndex:
             ordered = np.sort(ordered)
             distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
         before = self._entries[distinct]
+        entries = batch.data_offset
+        patched = np.flatnonzero(entries >= PATCHED)
+        if len(patched):
+            entries = self._chain_patches(batch, patched)
         # Where a page occurs twice, numpy assigns in order: the last value stays.
-        self._entries[batch.page] = batch.data_offset
+        self._entries[batch.page] = entries
         after = self._entries[distinct]
         for block, records, pages in self._by_block(ordered, distinct):
             self._count(self._counts[block.name], records, before[pages], after[pages])
+
+    def _chain_patches(
+        self, batch: PageBatch, patched: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint64]:
+        """Remember which entry each patch changes; return the entries of the batch."""
+        entries = batch.data_offset.copy()
+        numbers = np.arange(len(patched), dtype=np.uint64) + np.uint64(len(self.patches))
+        entries[patched] = numbers | np.uint64(PATCHED)
+        before = self._entries[batch.page]
+        order = np.argsort(batch.page, kind="stable")
+        again = np.diff(batch.page[order]) == 0
+        before[order[1:][again]] = entries[order[:-1][again]]
+        self.patches.extend(batch.data_offset[patched] & np.uint64(OFFSET_MASK), before[patched])
+        return entries
 
     def _by_block(
         self, ordered: npt.NDArray[np.int64], distinct: npt.NDArray[np.int64]
@@ -152,7 +191,7 @@ class RamIndex:
         """Yield the pages of a block, in order of address, as runs that are as long as they get.
 
         Every page is in exactly one run. Pages that follow each other in memory and in the stream
-        are one run, however many there are.
+        are one run, however many there are; encoded pages are so wherever they are stored.
         """
         entries = self.entries(name)
         starts = _run_starts(entries, self._stride)
@@ -163,9 +202,10 @@ class RamIndex:
             page_counts = np.diff(bounds)[: len(first_pages)]
             columns = first_pages, page_counts, entries[first_pages]
             for first_page, page_count, entry in zip(*(c.tolist() for c in columns), strict=True):
-                stored = entry > ZERO_PAGE
+                kind = _kind(entry)
+                stored = kind is PageKind.STORED
                 yield PageRun(
-                    kind=PageKind.STORED if stored else _UNSTORED[entry],
+                    kind=kind,
                     first_page=first_page,
                     page_count=page_count,
                     data_offset=entry if stored else 0,
@@ -173,7 +213,18 @@ class RamIndex:
                 )
 
 
-_UNSTORED = (PageKind.ABSENT, PageKind.ZERO)
+_KINDS = {
+    PLAIN: PageKind.STORED,
+    COMPRESSED: PageKind.COMPRESSED,
+    FILLED: PageKind.FILLED,
+    PATCHED: PageKind.PATCHED,
+}
+
+
+def _kind(entry: int) -> PageKind:
+    if entry == ABSENT_PAGE:
+        return PageKind.ABSENT
+    return PageKind.ZERO if entry == ZERO_PAGE else _KINDS[entry & ~OFFSET_MASK]
 
 
 def _run_starts(entries: npt.NDArray[np.uint64], stride: int) -> npt.NDArray[np.int64]:
@@ -184,5 +235,9 @@ def _run_starts(entries: npt.NDArray[np.uint64], stride: int) -> npt.NDArray[np.
         before = entries[page - 1 : page - 1 + len(here)]
         in_stream = (before > ZERO_PAGE) & (here - before == stride)
         continues = np.where(here > ZERO_PAGE, in_stream, here == before)
+        encoded = here > OFFSET_MASK
+        if encoded.any():
+            alike = here >> np.uint64(ENCODING_SHIFT) == before >> np.uint64(ENCODING_SHIFT)
+            continues = np.where(encoded, alike, continues)
         starts.append(np.flatnonzero(~continues) + page)
     return np.concatenate(starts)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vmstate_tools.core.errors import FormatError, LocatedError, UnsupportedError
-from vmstate_tools.ram.wire import WORD, Flag
+from vmstate_tools.ram.encodings import (
+    COMPRESSED,
+    FILLED,
+    PATCHED,
+    ZERO_PAGE,
+    find_size_problem,
+)
+from vmstate_tools.ram.wire import COMPRESSED_LENGTH, PATCH_HEADER, WORD, Flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,10 +34,6 @@ MAX_BATCH_PAGES = 1 << 16
 """Pages found at once: enough to make the cost per batch vanish, few enough that the arrays of a
 batch stay in the cache of the processor."""
 
-ZERO_PAGE = 1
-"""What stands for a zero page where others have the offset of their data, which is never below 8
-because the header of the stream is there."""
-
 _STEP_RECORDS = 32
 """Records read one by one before looking whether they are a run: numpy's calls cost as much."""
 
@@ -41,6 +44,8 @@ _GALLOP_RECORDS = 256
 _CONTINUE = int(Flag.CONTINUE)
 _PAGE = int(Flag.PAGE) | _CONTINUE
 _ZERO = int(Flag.ZERO) | _CONTINUE
+_PATCH = int(Flag.XBZRLE) | _CONTINUE
+_COMPRESSED = int(Flag.COMPRESS_PAGE) | _CONTINUE
 _EOS = int(Flag.EOS)
 _ZERO_BYTES = WORD.size + 1
 _WORD_MASK = (1 << 64) - 1
@@ -49,9 +54,7 @@ _NO_PAGES = (np.empty(0, np.int64), np.empty(0, np.uint64))
 _REASONS = {
     Flag.FULL: "an ancient page record",
     Flag.MEM_SIZE: "a second list of blocks",
-    Flag.XBZRLE: "a page as the difference to an earlier one (capability xbzrle)",
     Flag.HOOK: "pages that went past the stream (RDMA)",
-    Flag.COMPRESS_PAGE: "a compressed page (capability compress)",
     Flag.MULTIFD_FLUSH: "pages that went through other channels (capability multifd)",
 }
 
@@ -63,7 +66,8 @@ class PageBatch:
     page: npt.NDArray[np.int64]
     """Number of the page, counted through all blocks."""
     data_offset: npt.NDArray[np.uint64]
-    """Byte offset of the content in the stream; ZERO_PAGE for a zero page, which has none."""
+    """Byte offset of the content in the stream, with its encoding (see encodings.py) in the
+    highest bits; of a patch that of its header. ZERO_PAGE for a zero page, which has none."""
     end: int
     """Byte offset of the first record that is not in this batch."""
     needed: int
@@ -102,6 +106,8 @@ class _Found:
     """The first words of the latest page records, as if all of them had CONTINUE."""
     earlier_words: list[npt.NDArray[np.uint64]] = field(default_factory=list)
     earlier_count: int = 0
+    sized: list[tuple[int, int]] = field(default_factory=list)
+    """Records with a length of their own: number of the record, bytes from there to its end."""
 
     def __len__(self) -> int:
         return self.earlier_count + len(self.words)
@@ -176,10 +182,14 @@ class PageScanner:
                 found.position += length
                 found.last = True
                 return
-            if not word & _CONTINUE:
-                self._enter_block(found)
-                found.words.append(word | _CONTINUE)
-                found.position += length
+            sized = word & (_PATCH | _COMPRESSED) & ~_CONTINUE & self._flags_mask
+            if word & _CONTINUE and not sized:
+                continue  # it is the first of a step
+            name_bytes = 0 if word & _CONTINUE else self._enter_block(found)
+            if sized:
+                found.sized.append((len(found), length - WORD.size - name_bytes))
+            found.words.append(word | _CONTINUE)
+            found.position += length
 
     def _follow(self, found: _Found) -> None:
         """Add records that continue in their block, a few or a long run."""
@@ -249,10 +259,31 @@ class PageScanner:
             return word, self._page_bytes + name_bytes
         if flags | _CONTINUE == _ZERO:
             return word, _ZERO_BYTES + name_bytes
+        if flags | _CONTINUE in {_PATCH, _COMPRESSED}:
+            return word, self._measure_sized(found, word, WORD.size + name_bytes)
         raise self._refusal(word, found.offset + position)
 
-    def _enter_block(self, found: _Found) -> None:
-        """Take the name out of the record that comes next, for it and those behind it."""
+    def _measure_sized(self, found: _Found, word: int, name_end: int) -> int:
+        """Return the length of a record that says it itself, behind word and name."""
+        patched = bool(word & Flag.XBZRLE)
+        header = PATCH_HEADER if patched else COMPRESSED_LENGTH
+        size_end = name_end + header.size
+        if found.position + size_end > len(found.window):
+            return size_end
+        values = header.unpack_from(found.window, found.position + name_end)
+        problem = find_size_problem(
+            patched=patched, method=values[0], length=values[-1], page_size=self._page_size
+        )
+        if problem is not None:
+            raise self._damaged(problem, found.offset + found.position)
+        return size_end + int(values[-1])
+
+    def _enter_block(self, found: _Found) -> int:
+        """Take the name out of the record that comes next, for it and those behind it.
+
+        Returns:
+            The bytes that it takes.
+        """
         start = found.position + WORD.size + 1
         end = start + found.window[start - 1]
         name = bytes(found.window[start:end]).decode("latin-1")
@@ -260,9 +291,9 @@ class PageScanner:
         if block is None:
             raise self._damaged(f"no block is named {name!r}", found.offset + start)
         self._block = block
-        found.changes.append(
-            _BlockChange(record=len(found), block=block, name_bytes=end - start + 1)
-        )
+        name_bytes = end - start + 1
+        found.changes.append(_BlockChange(record=len(found), block=block, name_bytes=name_bytes))
+        return name_bytes
 
     def _pages(self, found: _Found) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Return number and data offset of the page of each record."""
@@ -271,6 +302,8 @@ class PageScanner:
         words = found.all_words()
         zero = (words & np.uint64(self._flags_mask)) == _ZERO
         body_bytes = np.where(zero, 1, self._page_size)
+        sized, sizes = np.array(found.sized, np.int64).reshape(-1, 2).T
+        body_bytes[sized] = sizes
         name_bytes = np.zeros(len(words), np.int64)
         for change in found.changes:
             name_bytes[change.record] = change.name_bytes
@@ -285,14 +318,14 @@ class PageScanner:
             number = int(outside.argmax())
             where = found.offset + int(end[number] - record_bytes[number])
             raise self._outside(int(page[number]), int(page_count[number]), where)
+        place = (data + found.offset).astype(np.uint64)
+        data_offset = np.where(zero, np.uint64(ZERO_PAGE), place)
         filled = zero & (np.frombuffer(found.window, np.uint8)[data] != 0)
         if filled.any():
-            at = int(data[filled.argmax()])
-            problem = f"a page filled with {found.window[at]:#04x} (only zero pages are read)"
-            raise UnsupportedError(
-                problem, source=self._source_name, offset=found.offset + at, field="ram.fill"
-            )
-        data_offset = np.where(zero, ZERO_PAGE, data + found.offset).astype(np.uint64)
+            data_offset[filled] = place[filled] | np.uint64(FILLED)
+        if len(sized):
+            patched = words[sized] & np.uint64(Flag.XBZRLE) != 0
+            data_offset[sized] |= np.where(patched, np.uint64(PATCHED), np.uint64(COMPRESSED))
         return page + first_page, data_offset
 
     def _outside(self, page: int, page_count: int, offset: int) -> FormatError:

@@ -30,6 +30,11 @@ class Flag(IntFlag):
 
 WORD = Packed(">Q")
 
+# Behind the word and name of a page record, before so many bytes. Migrations of before 9.1.
+COMPRESSED_LENGTH = Packed(">I")
+PATCH_HEADER = Packed(">BH")  # method, length of what save_xbzrle_page() writes
+PATCH_METHOD = 1  # ENCODING_FLAG_XBZRLE
+
 # ram_save_setup(), after a word with MEM_SIZE that holds the sum of the lengths.
 BLOCK = "ram.block" / Struct(
     "name" / PascalString(Int8ub, "latin-1"),

@@ -51,8 +51,8 @@ def verified_json(capsys: pytest.CaptureFixture[str], *arguments: Path | str) ->
 
 
 def test_a_sound_snapshot_is_ok(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert verified(capsys, good) == (0, f"{good}: ok (9 checks)\n")
-    assert verified(capsys, "--deep", good) == (0, f"{good}: ok (10 checks)\n")
+    assert verified(capsys, good) == (0, f"{good}: ok (11 checks)\n")
+    assert verified(capsys, "--deep", good) == (0, f"{good}: ok (12 checks)\n")
 
 
 def test_json_of_a_sound_snapshot(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +167,7 @@ def test_junit_has_a_suite_for_each_snapshot(
     report = tmp_path / "junit.xml"
     assert verified(capsys, "--junit", report, "--deep", good, holed)[0] == 1
     first, second = ET.parse(report).getroot()  # noqa: S314 (we have just written it)
-    assert (first.get("name"), first.get("tests"), first.get("failures")) == (str(good), "10", "0")
+    assert (first.get("name"), first.get("tests"), first.get("failures")) == (str(good), "12", "0")
     assert [case.get("name") for case in first] == list(CHECKS)
     assert "4 unknown bytes" in (first.findtext("testcase[@name='trailing']/system-out") or "")
     assert second.get("failures") == "1"
@@ -205,4 +205,4 @@ def test_standard_input_can_be_checked(
     descriptor = os.open(good, os.O_RDONLY)
     with os.fdopen(descriptor) as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
-        assert verified(capsys, "-") == (0, "-: ok (9 checks)\n")
+        assert verified(capsys, "-") == (0, "-: ok (11 checks)\n")

@@ -4,7 +4,7 @@ import pytest
 
 from builders import stream as build
 from builders.sources import both_sources
-from vmstate_tools.core.errors import FormatError, TruncatedError, UnsupportedError
+from vmstate_tools.core.errors import FormatError, TruncatedError
 from vmstate_tools.ram.blocks import MAX_BLOCKS, MAX_RAM_BYTES, RamBlock, read_blocks
 
 SIZES = {"pc.ram": 16 << 20, "pc.bios": 256 << 10, "/rom@etc/table-loader": 4096}
@@ -79,12 +79,6 @@ def test_a_block_tells_its_address_with_x_ignore_shared(address: int) -> None:
     first, second = read(setup, capabilities=("x-ignore-shared",))
     assert (first.address, second.address) == (address, 0xFFFC0000)
     assert first.page_size is None
-
-
-def test_mapped_ram_is_not_supported() -> None:
-    with pytest.raises(UnsupportedError, match="capability mapped-ram") as caught:
-        read(build.ram_setup(SIZES), capabilities=("mapped-ram",))
-    assert caught.value.offset == len(FRONT)
 
 
 def test_a_list_that_is_cut_off_is_truncated() -> None:

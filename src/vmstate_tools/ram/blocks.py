@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmstate_tools.core.errors import FormatError, UnsupportedError
+from vmstate_tools.core.errors import FormatError
 from vmstate_tools.core.parse import parse_struct
+from vmstate_tools.ram.mapped import MappedPages, is_mapped_header, read_mapped_pages
 from vmstate_tools.ram.wire import BLOCK, BLOCK_ADDRESS, BLOCK_PAGE_SIZE, WORD, Flag
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class RamBlock:
     """Size in bytes of the host's pages under it, where the stream says so."""
     address: int | None
     """Guest-physical address, where the stream says so (capability x-ignore-shared)."""
+    mapped: MappedPages | None = None
+    """Where its pages are, if they have fixed places (capability mapped-ram)."""
 
 
 def read_blocks(
@@ -54,11 +57,8 @@ def read_blocks(
 
     Raises:
         FormatError: lengths that do not add up, a name that occurs twice, an absurd size.
-        UnsupportedError: a mapped-ram file.
+        UnsupportedError: a kind of mapped-ram file that QEMU 10.0 does not write.
     """
-    if "mapped-ram" in capabilities:
-        problem = "memory at fixed places in the file (capability mapped-ram)"
-        raise UnsupportedError(problem, source=source.name, offset=offset, field="ram")
     total = _read_total(source, offset, page_size)
     offset += WORD.size
     blocks: dict[str, RamBlock] = {}
@@ -94,14 +94,19 @@ def _read_block(
 ) -> tuple[RamBlock, int]:
     head = parse_struct(BLOCK, source, offset)
     end = offset + head.end
-    address = block_page_size = None
+    address = block_page_size = mapped = None
+    is_mapped = "mapped-ram" in capabilities
     if "x-ignore-shared" in capabilities:
-        address = parse_struct(BLOCK_ADDRESS, source, end)
-        end += BLOCK_ADDRESS.sizeof()
-    else:
+        # QEMU 10.0.2 writes the address before the header of mapped pages, but does not expect it.
+        if not is_mapped or not is_mapped_header(source, end, page_size):
+            address = parse_struct(BLOCK_ADDRESS, source, end)
+            end += BLOCK_ADDRESS.sizeof()
+    elif not is_mapped:
         block_page_size = _find_block_page_size(source, end, page_size)
         if block_page_size is not None:
             end += BLOCK_PAGE_SIZE.sizeof()
+    if is_mapped:
+        mapped, end = read_mapped_pages(source, end, page_size, head.size // page_size)
     block = RamBlock(
         name=head.name,
         size=head.size,
@@ -109,6 +114,7 @@ def _read_block(
         page_count=head.size // page_size,
         page_size=block_page_size,
         address=address,
+        mapped=mapped,
     )
     return block, end
 

@@ -95,7 +95,8 @@ class RamIndex:
         self.blocks = tuple(blocks)
         self.page_size = page_size
         self.patches = Patches()
-        self._stride = WORD.size + page_size  # of contents in a run of records
+        is_mapped = any(block.mapped is not None for block in blocks)
+        self._stride = page_size if is_mapped else WORD.size + page_size  # of contents in a run
         self._by_name = {block.name: block for block in blocks}
         self._first_pages = np.array([block.first_page for block in blocks], np.int64)
         self._entries = np.zeros(sum(block.page_count for block in blocks), np.uint64)
@@ -122,6 +123,10 @@ class RamIndex:
         block = self._by_name[name]
         return self._entries[block.first_page : block.first_page + block.page_count]
 
+    def has_encoded(self, name: str) -> bool:
+        """Tell whether a block has pages that are stored in another way than byte for byte."""
+        return bool((self.entries(name) > OFFSET_MASK).any())
+
     def apply(self, batch: PageBatch) -> None:
         """Take in page records, in stream order; a later one for the same page wins."""
         if not len(batch.page):
@@ -141,6 +146,22 @@ class RamIndex:
         after = self._entries[distinct]
         for block, records, pages in self._by_block(ordered, distinct):
             self._count(self._counts[block.name], records, before[pages], after[pages])
+
+    def place(self, name: str, pages_offset: int, stored: npt.NDArray[np.bool_]) -> None:
+        """Take in all pages of a block that has room for each of them; the others are zero.
+
+        Args:
+            pages_offset: Byte offset of its first page in the stream.
+            stored: Shape (page_count,).
+        """
+        entries = self.entries(name)
+        entries[:] = ZERO_PAGE
+        numbers = np.flatnonzero(stored).astype(np.uint64)
+        entries[stored] = numbers * np.uint64(self.page_size) + np.uint64(pages_offset)
+        counts = self._counts[name]
+        counts.absent = 0
+        counts.stored = len(numbers)
+        counts.zero = counts.total - counts.stored
 
     def _chain_patches(
         self, batch: PageBatch, patched: npt.NDArray[np.int64]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vmstate_tools.core.errors import FormatError, UnsupportedError
 from vmstate_tools.ram.blocks import read_blocks
 from vmstate_tools.ram.index import RamIndex
+from vmstate_tools.ram.mapped import stored_pages
 from vmstate_tools.ram.pages import PageScanner
 from vmstate_tools.ram.wire import VERSION, WORD
 from vmstate_tools.stream.records import SectionKind
@@ -41,6 +42,7 @@ class RamReader:
         self._preamble = preamble
         self._on_first_page = on_first_page
         self._scanner: PageScanner | None = None
+        self._mapped = False
 
     def read_payload(self, source: ByteSource, section: SectionStart) -> int:
         """See PayloadReader.
@@ -61,6 +63,9 @@ class RamReader:
             if len(batch.page) and self._on_first_page is not None:
                 self._on_first_page()
                 self._on_first_page = None
+            if len(batch.page) and self._mapped:
+                problem = "page records where pages have fixed places (capability mapped-ram)"
+                raise FormatError(problem, source=source.name, offset=offset, field="ram.record")
             offset = batch.end
             needed = batch.needed
             source.release(offset)
@@ -85,5 +90,10 @@ class RamReader:
             total = sum(block.size for block in blocks)
             problem = f"{total} bytes of memory, too many for an index"
             raise FormatError(problem, source=source.name, offset=offset, field="ram") from error
+        mapped = [(block, block.mapped) for block in blocks if block.mapped is not None]
+        self._mapped = bool(mapped)
+        stored = stored_pages((pages, block.page_count) for block, pages in mapped)
+        for (block, pages), of_block in zip(mapped, stored, strict=True):
+            self.index.place(block.name, pages.pages_offset, of_block)
         self._scanner = PageScanner({block.name: block for block in blocks}, page_size, source.name)
         return end

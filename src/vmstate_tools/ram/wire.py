@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntFlag
 from struct import Struct as Packed
 
-from construct import Int8ub, Int64ub, PascalString, Struct, Tell
+from construct import Int8ub, Int32ub, Int64ub, PascalString, Struct, Tell
 
 VERSION = 4
 
@@ -45,3 +45,12 @@ BLOCK = "ram.block" / Struct(
 BLOCK_PAGE_SIZE = "ram.block.page_size" / Int64ub
 # Only with the capability x-ignore-shared.
 BLOCK_ADDRESS = "ram.block.address" / Int64ub
+
+# mapped_ram_setup_ramblock(), only with the capability mapped-ram (since 9.0).
+MAPPED_HEADER = "ram.block.mapped" / Struct(
+    "version" / Int32ub,
+    "page_size" / Int64ub,
+    "bitmap_offset" / Int64ub,  # both count from the beginning of the file
+    "pages_offset" / Int64ub,
+)
+MAPPED_VERSION = 1

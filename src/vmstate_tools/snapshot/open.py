@@ -93,8 +93,10 @@ class Snapshot:
 
     @property
     def container(self) -> str:
-        """What the stream came in: `stream` or `directory`."""
-        return "stream" if self.directory is None else "directory"
+        """What the stream came in: `stream`, `mapped-ram` or `directory`."""
+        if self.directory is not None:
+            return "directory"
+        return "mapped-ram" if self.kind is Kind.MAPPED_RAM else "stream"
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:

@@ -13,3 +13,14 @@ json_option = click.option(
 )
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+output_option = click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path, allow_dash=True),
+    required=True,
+    help="File to write; `-` is standard output.",
+)
+
+force_option = click.option("--force", is_flag=True, help="Replace OUT if it exists.")

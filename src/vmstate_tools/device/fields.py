@@ -44,7 +44,11 @@ class FieldType(Protocol):
 
 
 class Number:
-    """An integer of fixed size."""
+    """An integer of fixed size.
+
+    Attributes:
+        is_signed: Whether it can be negative.
+    """
 
     def __init__(self, code: str) -> None:
         """Make one.
@@ -52,6 +56,7 @@ class Number:
         Args:
             code: The letter of module struct.
         """
+        self.is_signed = code.islower()
         self._code = code
         self._layout = Struct(f">{code}")
 

@@ -22,7 +22,7 @@ from vmstate_tools.stream.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from vmstate_tools.core.source import ByteSource
     from vmstate_tools.stream.records import Record
@@ -54,14 +54,22 @@ def write_records(source: ByteSource, records: Iterable[Record], out: IO[bytes])
     return write_pieces(source, (piece for record in records for piece in pieces_of(record)), out)
 
 
-def write_pieces(source: ByteSource, pieces: Iterable[Piece], out: IO[bytes]) -> int:
+def write_pieces(
+    source: ByteSource,
+    pieces: Iterable[Piece],
+    out: IO[bytes],
+    on_written: Callable[[int], object] = lambda _: None,
+) -> int:
     """Write pieces one after the other; return the number of bytes.
+
+    Args:
+        on_written: Called on the way with the number of bytes written since the last call.
 
     Raises:
         TruncatedError: an extent goes beyond the end of the source.
         OSError: `out` cannot take it.
     """
-    written = 0
+    written = reported = 0
     for piece in pieces:
         if isinstance(piece, Extent):
             for start in range(piece.start, piece.end, COPY_BYTES):
@@ -69,6 +77,10 @@ def write_pieces(source: ByteSource, pieces: Iterable[Piece], out: IO[bytes]) ->
                 written += out.write(source.read_at(start, length, "payload"))
         else:
             written += out.write(piece)
+        if written - reported >= COPY_BYTES:
+            on_written(written - reported)
+            reported = written
+    on_written(written - reported)
     return written
 
 

@@ -69,7 +69,7 @@ def test_a_spill_folder_that_is_gone_fails_the_snapshot_and_not_the_guest(
 ) -> None:
     queue = StreamQueue(pipe.reading, tmp_path / "gone", memory_limit_bytes=0)
     write_and_close(pipe, DATA * 4)  # all of it is taken
-    queue.wait(10)
+    queue._thread.join(10)
     with pytest.raises(HostError, match=r"gone cannot take the rest: No such file or directory"):
         queue.next_chunk()
     assert queue.received_bytes == len(DATA) * 4
@@ -79,7 +79,7 @@ def test_what_is_discarded_is_taken_from_the_pipe_all_the_same(pipe: Pipe, tmp_p
     queue = StreamQueue(pipe.reading, tmp_path)
     queue.discard()
     write_and_close(pipe, DATA * 4)
-    queue.wait(10)
+    queue._thread.join(10)
     assert queue.received_bytes == len(DATA) * 4
     assert queue.next_chunk() == b""
 

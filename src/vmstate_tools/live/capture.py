@@ -27,7 +27,7 @@ from vmstate_tools.live.recording import Recording
 from vmstate_tools.live.signals import ending_signals, no_suspension
 from vmstate_tools.qemu.migrate import ACTIVE, apply_capabilities, read_status, set_capabilities
 from vmstate_tools.qemu.session import QmpCommandError, QmpLostError, Session
-from vmstate_tools.snapshot.manifest import write_manifest
+from vmstate_tools.snapshot.manifest import is_finished, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -155,8 +155,8 @@ async def _capture(request: Request, on_progress: Callable[[Progress], object]) 
         if interrupted.is_set():
             raise _GivenUpError
         moment = await _take_moment(session, plan, layers, stream, guardian)
-        await _wait_until_saved(session, request, interrupted, on_progress)
-        snapshot, digest = await asyncio.to_thread(stream.recording.finish)
+        await _wait_until_saved(session, request, stream.recording, interrupted, on_progress)
+        snapshot, digest = stream.recording.finish()
         check_whole(snapshot)
         manifest = build_manifest(
             plan=plan,
@@ -192,9 +192,10 @@ def _new_directory(directory: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        (directory / STATE_NAME).unlink(missing_ok=True)
-        with suppress(OSError):  # an overlay that the VM still needs lies there
-            directory.rmdir()
+        if not is_finished(directory):
+            (directory / STATE_NAME).unlink(missing_ok=True)
+            with suppress(OSError):  # an overlay that the VM still needs lies there
+                directory.rmdir()
         raise
 
 
@@ -228,7 +229,8 @@ async def _capabilities(session: Session, change: CapabilityChange) -> AsyncIter
     try:
         yield
     finally:
-        with suppress(QmpLostError):
+        # If QEMU does not take them back now, what led to that is the error to be told.
+        with suppress(QemuError):
             await set_capabilities(session, change.before)
 
 
@@ -263,8 +265,8 @@ async def _let_end(
     `migrate_cancel` made QEMU 7.2 hang in one of two tries; written to its end the stream harms
     nobody.
     """
-    abandoned = asyncio.create_task(asyncio.to_thread(recording.abandon, SETTLE_SECONDS))
-    with suppress(QmpLostError):
+    recording.discard()
+    with suppress(QmpLostError):  # then the guardian goes on
         with suppress(QmpCommandError):  # QEMU has used it, as a rule
             await session.execute("closefd", {"fdname": PIPE_NAME})
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -273,7 +275,6 @@ async def _let_end(
                 break
             on_progress(_progress(status, giving_up=True))
             await asyncio.sleep(POLL_SECONDS)
-    await abandoned
 
 
 def _progress(status: MigrationStatus, *, giving_up: bool) -> Progress:
@@ -305,13 +306,14 @@ async def _take_moment(
 async def _wait_until_saved(
     session: Session,
     request: Request,
+    recording: Recording,
     interrupted: asyncio.Event,
     on_progress: Callable[[Progress], object],
 ) -> None:
-    """Wait until QEMU has written everything, or somebody has lost patience."""
+    """Wait until QEMU has written everything and we have too, or somebody has lost patience."""
     limit = request.timeout_seconds
     deadline = time.monotonic() + limit if limit is not None else float("inf")
-    while (status := await read_status(session)).state in ACTIVE:
+    while (status := await read_status(session)).state in ACTIVE or not recording.is_done:
         if interrupted.is_set():
             raise _GivenUpError
         if time.monotonic() > deadline:

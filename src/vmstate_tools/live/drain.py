@@ -129,10 +129,6 @@ class StreamQueue:
             self._forget()
             self._changed.notify()
 
-    def wait(self, wait_seconds: float) -> None:
-        """Wait until the pipe has ended."""
-        self._thread.join(wait_seconds)
-
     def _empty_pipe(self) -> None:
         while True:
             try:

@@ -47,6 +47,11 @@ class Recording:
         self._thread = threading.Thread(target=self._record, name="record", daemon=True)
         self._thread.start()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the stream has ended and is on disk, or writing it has failed."""
+        return not self._thread.is_alive()
+
     def finish(self) -> tuple[Snapshot, FileDigest]:
         """Wait for the end of the stream; return what it holds, on disk and synced.
 
@@ -60,11 +65,9 @@ class Recording:
         assert self._snapshot is not None
         return self._snapshot, FileDigest(bytes=self._bytes, sha256=self._digest.hexdigest())
 
-    def abandon(self, wait_seconds: float) -> None:
-        """Throw the rest of the stream away, and wait until QEMU has written it."""
+    def discard(self) -> None:
+        """Throw the rest of the stream away; the pipe is emptied all the same."""
         self._queue.discard()
-        self._queue.wait(wait_seconds)
-        self._thread.join(wait_seconds)
 
     def _record(self) -> None:
         try:

@@ -107,6 +107,15 @@ def packaged(embedded: bytes, *, length: int | None = None) -> bytes:
     return command(PACKAGED, be32(len(embedded) if length is None else length)) + embedded
 
 
+def discard(
+    block: str, *ranges: tuple[int, int], version: int = 0, nul: int = 0, more: bytes = b""
+) -> bytes:
+    """The command by which a postcopy source takes pages back: pairs of start and length."""
+    body = bytes([version]) + str8(block) + bytes([nul])
+    body += b"".join(be64(start) + be64(length) for start, length in ranges)
+    return command(RAM_DISCARD, body + more)
+
+
 def eof() -> bytes:
     return bytes([EOF])
 

@@ -52,6 +52,11 @@ def counts(index: RamIndex, name: str = "ram") -> tuple[int, int, int, int]:
     return found.stored, found.zero, found.absent, found.repeated
 
 
+@pytest.fixture(params=[1 << 16, 1, 2, 3])
+def step_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "_STEP_PAGES", request.param)
+
+
 def test_every_page_is_absent_at_first() -> None:
     index = make_index(ram=4)
     assert index.entries("ram").tolist() == [0, 0, 0, 0]
@@ -128,6 +133,34 @@ def test_an_absurd_size_costs_no_memory_until_it_is_used() -> None:
     assert counts(index) == (1, 0, (1 << 30) - 1, 0)
 
 
+# Pages that are taken back
+
+
+@pytest.mark.usefixtures("step_pages")
+def test_pages_that_are_taken_back_are_absent() -> None:
+    index = make_index(rom=3, ram=9, vga=2)
+    first = index.block("ram").first_page
+    apply(index, *((first + page, ZERO if page % 2 else 100 + page) for page in range(8)))
+    apply(index, (0, 50), (first + 9, 60))
+    index.discard("ram", 2, 3)
+    assert index.entries("ram").tolist() == [100, 1, 0, 0, 0, 1, 106, 1, 0]
+    assert counts(index, "ram") == (2, 3, 4, 0)
+    index.discard("ram", 0, 9)
+    assert counts(index, "ram") == (0, 0, 9, 0)
+    assert counts(index, "rom") == (1, 0, 2, 0)
+    assert counts(index, "vga") == (1, 0, 1, 0)
+    apply(index, (first, 300))
+    index.discard("ram", 0, 1)
+    assert counts(index, "ram") == (0, 0, 9, 0)
+
+
+def test_taking_back_an_absurd_number_of_pages_costs_no_memory() -> None:
+    index = make_index(ram=1 << 30)
+    apply(index, (0, 100), ((1 << 30) - 1, 100))
+    index.discard("ram", 0, 1 << 30)
+    assert counts(index) == (0, 0, 1 << 30, 0)
+
+
 # Encodings
 
 
@@ -165,11 +198,6 @@ def run(kind: PageKind, first_page: int, page_count: int, data_offset: int = 0) 
         data_offset=data_offset,
         data_stride=STRIDE if kind is PageKind.STORED else 0,
     )
-
-
-@pytest.fixture(params=[1 << 16, 1, 2, 3])
-def step_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "_STEP_PAGES", request.param)
 
 
 @pytest.mark.usefixtures("step_pages")

@@ -164,13 +164,6 @@ def test_a_command_of_the_wrong_length_is_damaged(code: int, length: int) -> Non
         assert caught.value.offset == len(FRONT)
 
 
-def test_discarded_pages_are_not_supported() -> None:
-    for source in both_sources(FRONT + build.command(build.RAM_DISCARD, b"...") + build.eof()):
-        with pytest.raises(UnsupportedError, match="takes back pages") as caught:
-            walk_through(source)
-        assert caught.value.offset == len(FRONT)
-
-
 # Footers
 
 

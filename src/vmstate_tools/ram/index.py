@@ -100,6 +100,8 @@ class RamIndex:
         self._by_name = {block.name: block for block in blocks}
         self._first_pages = np.array([block.first_page for block in blocks], np.int64)
         self._entries = np.zeros(sum(block.page_count for block in blocks), np.uint64)
+        # Steps in which any entry may be set, so that the rest is never looked at.
+        self._touched = np.zeros(len(self._entries) // _STEP_PAGES + 1, np.bool_)
         self._counts = {
             block.name: PageCounts(total=block.page_count, absent=block.page_count)
             for block in blocks
@@ -143,6 +145,7 @@ class RamIndex:
             entries = self._chain_patches(batch, patched)
         # Where a page occurs twice, numpy assigns in order: the last value stays.
         self._entries[batch.page] = entries
+        self._touched[batch.page // _STEP_PAGES] = True
         after = self._entries[distinct]
         for block, records, pages in self._by_block(ordered, distinct):
             self._count(self._counts[block.name], records, before[pages], after[pages])
@@ -162,6 +165,22 @@ class RamIndex:
         counts.absent = 0
         counts.stored = len(numbers)
         counts.zero = counts.total - counts.stored
+
+    def discard(self, name: str, first_page: int, page_count: int) -> None:
+        """Forget what was sent of these pages of a block."""
+        counts = self._counts[name]
+        first = self._by_name[name].first_page + first_page
+        end = first + page_count
+        steps = slice(first // _STEP_PAGES, -(-end // _STEP_PAGES))
+        for step in (np.flatnonzero(self._touched[steps]) + steps.start).tolist():
+            start = step * _STEP_PAGES
+            entries = self._entries[max(first, start) : min(end, start + _STEP_PAGES)]
+            zero = int(np.count_nonzero(entries == ZERO_PAGE))
+            counts.zero -= zero
+            counts.absent += int(np.count_nonzero(entries))
+            entries[:] = ABSENT_PAGE
+            self._touched[step] = len(entries) < _STEP_PAGES
+        counts.stored = counts.total - counts.absent - counts.zero
 
     def _chain_patches(
         self, batch: PageBatch, patched: npt.NDArray[np.int64]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vmstate_tools.core.errors import FormatError, UnsupportedError
 from vmstate_tools.ram.blocks import read_blocks
+from vmstate_tools.ram.discard import read_discard
 from vmstate_tools.ram.index import RamIndex
 from vmstate_tools.ram.mapped import stored_pages
 from vmstate_tools.ram.pages import PageScanner
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vmstate_tools.core.source import ByteSource
-    from vmstate_tools.stream.records import Preamble, SectionStart
+    from vmstate_tools.stream.records import Command, Preamble, SectionStart
 
 IDSTR = "ram"
 
@@ -71,6 +72,25 @@ class RamReader:
             source.release(offset)
             if batch.last:
                 return offset
+
+    def discard(self, source: ByteSource, command: Command) -> None:
+        """Take in POSTCOPY_RAM_DISCARD: what was sent of these pages before is void.
+
+        Raises:
+            FormatError: it is damaged, or is about pages that there are not.
+            UnsupportedError: another version of the command.
+        """
+        found = read_discard(source, command)
+        blocks = () if self.index is None else self.index.blocks
+        block = next((block for block in blocks if block.name == found.block), None)
+        page_size = self._preamble.page_size
+        for start, length in zip(found.start.tolist(), found.length.tolist(), strict=True):
+            if block is None or start + length > block.size or (start | length) % page_size:
+                problem = f"{length:#x} bytes at {start:#x} of block {found.block!r} are taken back"
+                where = command.payload_offset
+                raise FormatError(problem, source=source.name, offset=where, field="discard")
+            assert self.index is not None
+            self.index.discard(block.name, start // page_size, length // page_size)
 
     def _read_setup(self, source: ByteSource, section: SectionStart) -> int:
         if section.version_id != VERSION:

@@ -54,3 +54,14 @@ MAPPED_HEADER = "ram.block.mapped" / Struct(
     "pages_offset" / Int64ub,
 )
 MAPPED_VERSION = 1
+
+# postcopy_chunk_hostpages() and qemu_savevm_send_postcopy_ram_discard(): pairs of 64-bit start and
+# length follow to the end of the command.
+DISCARD = "discard" / Struct(
+    "version" / Int8ub,
+    "block" / PascalString(Int8ub, "latin-1"),
+    "nul" / Int8ub,
+    "size" / Tell,
+)
+DISCARD_VERSION = 0
+DISCARD_RANGE_BYTES = 16

@@ -20,7 +20,14 @@ from vmstate_tools.ram.reader import RamReader
 from vmstate_tools.snapshot.kind import Kind, find_kind
 from vmstate_tools.snapshot.passing import PassingSource
 from vmstate_tools.stream.preamble import read_preamble
-from vmstate_tools.stream.records import Description, Section, SectionKind, Trailing
+from vmstate_tools.stream.records import (
+    Command,
+    CommandCode,
+    Description,
+    Section,
+    SectionKind,
+    Trailing,
+)
 from vmstate_tools.stream.walker import walk
 
 if TYPE_CHECKING:
@@ -208,7 +215,9 @@ def read_snapshot(
     stopped: LocatedError | None = None
     try:
         for record in walk(source, preamble, {RAM: ram_reader}, make_device_reader):
-            records.append(record)  # noqa: PERF402 (extend would lose them when walk raises)
+            records.append(record)
+            if isinstance(record, Command) and record.code == CommandCode.POSTCOPY_RAM_DISCARD:
+                ram_reader.discard(source, record)
     except LocatedError as error:
         if not partial:
             raise

@@ -125,11 +125,6 @@ class _Walk:
         lengths = _COMMAND_LENGTHS.get(header.code)
         if lengths is not None and header.length not in lengths:
             raise self._damaged(f"command {header.code} with {header.length} bytes", "command")
-        if header.code == CommandCode.POSTCOPY_RAM_DISCARD:
-            problem = "a postcopy stream, which takes back pages that it sent before"
-            raise UnsupportedError(
-                problem, source=self._source.name, offset=self._offset, field="command"
-            )
         payload_offset = self._offset + 1 + wire.COMMAND_HEADER.sizeof()
         payload_end = payload_offset + header.length
         self._source.window(payload_offset, header.length, "command")

@@ -1,0 +1,165 @@
+"""Guest memory to the payload of a `ram` section: the list of blocks, and page records.
+
+QEMU 10.0.2 migration/ram.c, ram_save_setup(), save_page_header() and save_zero_page().
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmstate_tools.ram.index import PageKind
+from vmstate_tools.ram.wire import BLOCK, BLOCK_ADDRESS, WORD, Flag
+from vmstate_tools.stream.writer import Extent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from vmstate_tools.core.source import ByteSource
+    from vmstate_tools.ram.image import RamImage
+    from vmstate_tools.ram.index import PageRun
+    from vmstate_tools.stream.writer import Piece
+
+STEP_BYTES = 1 << 20
+"""Content that is made into records at once: it fits into the cache of a processor."""
+
+END_OF_SECTION = WORD.pack(Flag.EOS)
+
+_CONTINUE = int(Flag.CONTINUE)
+_PAGE = int(Flag.PAGE)
+_ZERO = int(Flag.ZERO)
+
+
+def block_list(blocks: Iterable[tuple[str, int, int | None]]) -> bytes:
+    """Return the list of blocks, which stands at the beginning of START.
+
+    Args:
+        blocks: Name, size in bytes, and guest-physical address where the stream has the
+            capability x-ignore-shared (otherwise None).
+    """
+    total = 0
+    entries = []
+    for name, size, address in blocks:
+        total += size
+        entries.append(bytes(BLOCK.build({"name": name, "size": size})))
+        if address is not None:
+            entries.append(bytes(BLOCK_ADDRESS.build(address)))
+    return WORD.pack(total | Flag.MEM_SIZE) + b"".join(entries)
+
+
+class PageWriter:
+    """Makes page records; like their reader, it remembers the block of the last one."""
+
+    def __init__(self, page_size: int) -> None:
+        """Make one.
+
+        Args:
+            page_size: Target page size in bytes.
+        """
+        self._page_size = page_size
+        self._block: str | None = None
+
+    def pages(self, block: str, offset: int, data: bytes | memoryview) -> Iterator[Piece]:
+        """Yield the records of pages; those that are full of zeros become zero pages.
+
+        Args:
+            offset: Of the first page in the block, in bytes.
+            data: Whole pages.
+        """
+        step = max(1, STEP_BYTES // self._page_size) * self._page_size
+        for start in range(0, len(data), step):
+            part = _as_pages(data[start : start + step], self._page_size)
+            # Most pages that are not zero show it in their first words.
+            is_zero = ~part[:, :8].any(axis=1)
+            is_zero[is_zero] = ~part[is_zero].any(axis=1)
+            bounds = [0, *(np.flatnonzero(np.diff(is_zero)) + 1).tolist(), len(part)]
+            for first, end in zip(bounds, bounds[1:], strict=False):
+                address = offset + start + first * self._page_size
+                if is_zero[first]:
+                    yield self.zero(block, address, end - first)
+                else:
+                    yield from self._records(block, address, part[first:end])
+
+    def stored(self, block: str, offset: int, data: bytes | memoryview) -> Iterator[Piece]:
+        """Yield the records of pages as they are, zeros or not; see pages()."""
+        step = max(1, STEP_BYTES // self._page_size) * self._page_size
+        for start in range(0, len(data), step):
+            part = _as_pages(data[start : start + step], self._page_size)
+            yield from self._records(block, offset + start, part)
+
+    def zero(self, block: str, offset: int, page_count: int) -> bytes:
+        """Return the records of pages that are zero, each with its fill byte."""
+        head = self._head(block, offset, _ZERO) + b"\0"
+        records = np.zeros((page_count - 1, WORD.size + 1), np.uint8)
+        records[:, : WORD.size] = self._words(offset, page_count, _ZERO)
+        return head + records.tobytes()
+
+    def copied(self, block: str, offset: int, records: Extent) -> Iterator[Piece]:
+        """Yield records that another stream has one behind the other, of page after page.
+
+        Args:
+            records: From the content of the first one to the end of the last one.
+        """
+        yield self._head(block, offset, _PAGE)
+        yield records
+
+    def _records(self, block: str, offset: int, pages: npt.NDArray[np.uint8]) -> Iterator[Piece]:
+        yield self._head(block, offset, _PAGE)
+        yield pages[0].data
+        records = np.empty((len(pages) - 1, WORD.size + self._page_size), np.uint8)
+        records[:, : WORD.size] = self._words(offset, len(pages), _PAGE)
+        records[:, WORD.size :] = pages[1:]
+        yield records.reshape(-1).data
+
+    def _head(self, block: str, offset: int, kind: int) -> bytes:
+        """Return word and name of a record, after which others can continue."""
+        if block == self._block:
+            return WORD.pack(offset | kind | _CONTINUE)
+        self._block = block
+        name = block.encode("latin-1")
+        return WORD.pack(offset | kind) + bytes([len(name)]) + name
+
+    def _words(self, offset: int, page_count: int, kind: int) -> npt.NDArray[np.uint8]:
+        """Return the words of all records but the first; shape (page_count - 1, 8)."""
+        numbers = np.arange(1, page_count, dtype=np.uint64) * np.uint64(self._page_size)
+        words = (numbers + np.uint64(offset)) | np.uint64(kind | _CONTINUE)
+        return words.astype(">u8").view(np.uint8).reshape(-1, WORD.size)
+
+
+def iter_page_records(source: ByteSource, image: RamImage) -> Iterator[Piece]:
+    """Yield all of memory as records: every page that the stream has, once, by address.
+
+    Args:
+        source: What `image` reads.
+    """
+    writer = PageWriter(image.index.page_size)
+    for block in image.index.blocks:
+        for run in image.index.iter_runs(block.name):
+            yield from _run_records(source, image, writer, block.name, run)
+
+
+def _run_records(
+    source: ByteSource, image: RamImage, writer: PageWriter, block: str, run: PageRun
+) -> Iterator[Piece]:
+    page_size = image.index.page_size
+    offset = run.first_page * page_size
+    if run.kind is PageKind.ZERO:
+        yield writer.zero(block, offset, run.page_count)
+    elif run.kind is PageKind.STORED:
+        end = run.data_offset + (run.page_count - 1) * run.data_stride + page_size
+        if run.data_stride == WORD.size + page_size:
+            yield from writer.copied(block, offset, Extent(start=run.data_offset, end=end))
+            return
+        for start in range(run.data_offset, end, STEP_BYTES):
+            data = source.read_at(start, min(STEP_BYTES, end - start), "page")
+            yield from writer.stored(block, offset + start - run.data_offset, data)
+    elif run.kind is not PageKind.ABSENT:
+        for page in range(run.first_page, run.first_page + run.page_count):
+            yield from writer.stored(block, page * page_size, image.read_page(block, page))
+
+
+def _as_pages(data: bytes | memoryview, page_size: int) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8).reshape(-1, page_size)

@@ -5,6 +5,7 @@ QEMU 10.0.2 migration/ram.c, ram_save_setup(), save_page_header() and save_zero_
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,33 +63,31 @@ class PageWriter:
         self._page_size = page_size
         self._block: str | None = None
 
-    def pages(self, block: str, offset: int, data: bytes | memoryview) -> Iterator[Piece]:
+    def pages(
+        self, block: str, offset: int, data: bytes | memoryview
+    ) -> Iterator[bytes | memoryview]:
         """Yield the records of pages; those that are full of zeros become zero pages.
 
         Args:
             offset: Of the first page in the block, in bytes.
             data: Whole pages.
         """
-        step = max(1, STEP_BYTES // self._page_size) * self._page_size
-        for start in range(0, len(data), step):
-            part = _as_pages(data[start : start + step], self._page_size)
-            # Most pages that are not zero show it in their first words.
-            is_zero = ~part[:, :8].any(axis=1)
-            is_zero[is_zero] = ~part[is_zero].any(axis=1)
+        for address, part in self._steps(offset, data):
+            is_zero = _zero_pages(part)
             bounds = [0, *(np.flatnonzero(np.diff(is_zero)) + 1).tolist(), len(part)]
-            for first, end in zip(bounds, bounds[1:], strict=False):
-                address = offset + start + first * self._page_size
+            for first, end in pairwise(bounds):
+                start = address + first * self._page_size
                 if is_zero[first]:
-                    yield self.zero(block, address, end - first)
+                    yield self.zero(block, start, end - first)
                 else:
-                    yield from self._records(block, address, part[first:end])
+                    yield from self._records(block, start, part[first:end])
 
-    def stored(self, block: str, offset: int, data: bytes | memoryview) -> Iterator[Piece]:
+    def stored(
+        self, block: str, offset: int, data: bytes | memoryview
+    ) -> Iterator[bytes | memoryview]:
         """Yield the records of pages as they are, zeros or not; see pages()."""
-        step = max(1, STEP_BYTES // self._page_size) * self._page_size
-        for start in range(0, len(data), step):
-            part = _as_pages(data[start : start + step], self._page_size)
-            yield from self._records(block, offset + start, part)
+        for address, part in self._steps(offset, data):
+            yield from self._records(block, address, part)
 
     def zero(self, block: str, offset: int, page_count: int) -> bytes:
         """Return the records of pages that are zero, each with its fill byte."""
@@ -106,7 +105,19 @@ class PageWriter:
         yield self._head(block, offset, _PAGE)
         yield records
 
-    def _records(self, block: str, offset: int, pages: npt.NDArray[np.uint8]) -> Iterator[Piece]:
+    def _steps(
+        self, offset: int, data: bytes | memoryview
+    ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        """Yield offset and pages, shape (n, page_size), of about STEP_BYTES each."""
+        page_size = self._page_size
+        pages = np.frombuffer(data, np.uint8).reshape(-1, page_size)
+        step = max(1, STEP_BYTES // page_size)
+        for first in range(0, len(pages), step):
+            yield offset + first * page_size, pages[first : first + step]
+
+    def _records(
+        self, block: str, offset: int, pages: npt.NDArray[np.uint8]
+    ) -> Iterator[bytes | memoryview]:
         yield self._head(block, offset, _PAGE)
         yield pages[0].data
         records = np.empty((len(pages) - 1, WORD.size + self._page_size), np.uint8)
@@ -161,5 +172,11 @@ def _run_records(
             yield from writer.stored(block, page * page_size, image.read_page(block, page))
 
 
-def _as_pages(data: bytes | memoryview, page_size: int) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8).reshape(-1, page_size)
+def _zero_pages(pages: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return which pages are full of zeros; shape (n,)."""
+    words = pages.view(np.uint64)
+    is_zero: npt.NDArray[np.bool_] = words[:, 0] == 0
+    # Most pages that are not zero have shown it by now.
+    candidates = np.flatnonzero(is_zero)
+    is_zero[candidates] = ~words[candidates].any(axis=1)
+    return is_zero

@@ -33,10 +33,6 @@ PAGE_BITS = range(8, 17)
 DEFAULT_PAGE_BYTES = 4096
 """x86, ppc, s390x, riscv, loongarch, mips. Targets with pages of another size say so somewhere."""
 
-_SUBSECTION_PAGE_BITS = "configuration/target-page-bits"
-_SUBSECTION_CAPABILITIES = "configuration/capabilities"
-_SUBSECTION_UUID = "configuration/uuid"
-
 
 def read_preamble(source: ByteSource) -> Preamble:
     """Read what stands before the first section.
@@ -85,11 +81,11 @@ def _read_configuration(source: ByteSource, offset: int) -> Configuration:
     while source.read_at(end, 1, "section type")[0] == wire.SUBSECTION:
         head = parse_struct(wire.SUBSECTION_HEADER, source, end + 1)
         body = end + 1 + head.size
-        if head.name == _SUBSECTION_PAGE_BITS:
+        if head.name == wire.SUBSECTION_PAGE_BITS:
             page_bits, end = _read_page_bits(source, body)
-        elif head.name == _SUBSECTION_CAPABILITIES:
+        elif head.name == wire.SUBSECTION_CAPABILITIES:
             capabilities, end = _read_capabilities(source, body)
-        elif head.name == _SUBSECTION_UUID:
+        elif head.name == wire.SUBSECTION_UUID:
             uuid, end = _read_uuid(source, body)
         else:
             problem = f"configuration subsection {head.name!r}, whose length is not known"
@@ -108,13 +104,15 @@ def _read_page_bits(source: ByteSource, offset: int) -> tuple[int, int]:
     bits = parse_struct(wire.PAGE_BITS, source, offset)
     if bits not in PAGE_BITS:
         problem = f"a page of 2^{bits} bytes (expected {PAGE_BITS.start} to {PAGE_BITS.stop - 1})"
-        raise FormatError(problem, source=source.name, offset=offset, field=_SUBSECTION_PAGE_BITS)
+        raise FormatError(
+            problem, source=source.name, offset=offset, field=wire.SUBSECTION_PAGE_BITS
+        )
     return bits, offset + wire.PAGE_BITS.sizeof()
 
 
 def _read_capabilities(source: ByteSource, offset: int) -> tuple[tuple[str, ...], int]:
     count = parse_struct(wire.CAPABILITY_COUNT, source, offset)
-    _limit(source, offset, _SUBSECTION_CAPABILITIES, count, MAX_CAPABILITIES, "capabilities")
+    _limit(source, offset, wire.SUBSECTION_CAPABILITIES, count, MAX_CAPABILITIES, "capabilities")
     offset += wire.CAPABILITY_COUNT.sizeof()
     names = []
     for _ in range(count):

@@ -38,13 +38,16 @@ SUBSECTION_HEADER = "configuration subsection" / Struct(
     "version" / Int32ub,
     "size" / Tell,
 )
-PAGE_BITS = "configuration/target-page-bits" / Int32ub
-CAPABILITY_COUNT = "configuration/capabilities" / Int32ub
+SUBSECTION_PAGE_BITS = "configuration/target-page-bits"
+SUBSECTION_CAPABILITIES = "configuration/capabilities"
+SUBSECTION_UUID = "configuration/uuid"
+PAGE_BITS = SUBSECTION_PAGE_BITS / Int32ub
+CAPABILITY_COUNT = SUBSECTION_CAPABILITIES / Int32ub
 CAPABILITY = "capability" / Struct(
     "name" / NAME,
     "size" / Tell,
 )
-UUID = "configuration/uuid" / Bytes(16)
+UUID = SUBSECTION_UUID / Bytes(16)
 
 # save_section_header() for START and FULL, after the type byte.
 SECTION_HEADER = "section header" / Struct(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TypeAlias, assert_never
+from uuid import UUID
 
 from vmstate_tools.stream import wire
 from vmstate_tools.stream.records import (
@@ -22,7 +23,7 @@ from vmstate_tools.stream.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vmstate_tools.core.source import ByteSource
     from vmstate_tools.stream.records import Record
@@ -123,6 +124,30 @@ def configuration_head(machine: str) -> bytes:
     name = machine.encode("latin-1")
     length = bytes(wire.CONFIGURATION_LENGTH.build(len(name)))
     return bytes([wire.CONFIGURATION]) + length + name
+
+
+def configuration_bytes(
+    machine: str,
+    *,
+    page_bits: int | None = None,
+    capabilities: Sequence[str] = (),
+    uuid: str | None = None,
+) -> bytes:
+    """Return a configuration section; what is not given is left out, as QEMU does it."""
+    bodies: list[tuple[str, bytes]] = []
+    if page_bits is not None:
+        bodies.append((wire.SUBSECTION_PAGE_BITS, wire.PAGE_BITS.build(page_bits)))
+    if capabilities:
+        names = b"".join(wire.CAPABILITY.build({"name": name}) for name in capabilities)
+        count = wire.CAPABILITY_COUNT.build(len(capabilities))
+        bodies.append((wire.SUBSECTION_CAPABILITIES, count + names))
+    if uuid is not None:
+        bodies.append((wire.SUBSECTION_UUID, UUID(uuid).bytes))
+    subsections = (
+        bytes([wire.SUBSECTION]) + wire.SUBSECTION_HEADER.build({"name": name, "version": 1}) + body
+        for name, body in bodies
+    )
+    return configuration_head(machine) + b"".join(subsections)
 
 
 def subsections_of(configuration: Configuration) -> Extent:

@@ -27,6 +27,7 @@ docs: $(VENV)/.installed-dev
 fixtures: $(VENV)/.installed-dev
 	scripts/install-qemu --for-tests
 	PYTHONPATH=tests $(BIN)/python -m scripts.fixtures
+	PYTHONPATH=tests $(BIN)/python -m scripts.fixtures.memory
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	scripts/make-venv $(VENV)

@@ -17,11 +17,11 @@ def test_a_cut_stream_is_an_error_where_it_was_cut() -> None:
 
 
 def test_a_section_that_nobody_can_read_is_a_warning() -> None:
-    unknown = build.section(build.START, b"whatever", idstr="block", section_id=9)
+    unknown = build.section(build.START, b"whatever", idstr="other", section_id=9)
     data = build.header() + build.configuration() + unknown
     data += build.ram_sections({"pc.ram": [build.page(1)]}) + build.eof()
     (finding,) = framing(evidence(data))
     assert told([finding]) == [
-        ("warning", "section block#0 was passed over: a section of a kind that we cannot read")
+        ("warning", "section other#0 was passed over: a section of a kind that we cannot read")
     ]
     assert finding.offset == data.index(unknown)

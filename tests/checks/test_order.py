@@ -48,16 +48,16 @@ def test_what_goes_on_after_its_end_is_an_error() -> None:
 
 
 def test_what_begins_and_does_not_end_is_an_error() -> None:
-    other = build.section(build.START, b"", idstr="block", section_id=4)
+    other = build.section(build.START, b"", idstr="other", section_id=4)
     messages = found(other, RAM, RAM_END, GLOBAL_STATE.section())
-    assert messages == [("error", "START of section block#0 begins and does not end")]
+    assert messages == [("error", "START of section other#0 begins and does not end")]
 
 
 def test_what_begins_twice_is_an_error() -> None:
-    other = build.section(build.START, b"", idstr="block", section_id=4)
+    other = build.section(build.START, b"", idstr="other", section_id=4)
     end = build.section(build.END, b"", section_id=4)
     messages = found(other, other, end, RAM, RAM_END, GLOBAL_STATE.section())
-    assert messages == [("error", "START of section block#0 begins twice")]
+    assert messages == [("error", "START of section other#0 begins twice")]
 
 
 def test_a_device_that_is_there_twice_is_an_error() -> None:

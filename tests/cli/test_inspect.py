@@ -59,6 +59,7 @@ def test_json_of_the_stream_is_as_promised(file: Path, capsys: pytest.CaptureFix
             "trailing_bytes": 0,
         },
         "device_bytes": 72,
+        "handlers": [],
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmstate_tools.ram.index import PageKind
 from vmstate_tools.reports.fields import tree_lines
+from vmstate_tools.reports.handlers import handler_json, handler_lines
 from vmstate_tools.reports.text import count_text, printable, seconds_text, size_text, table
 from vmstate_tools.snapshot.kind import Kind
 from vmstate_tools.stream.records import (
@@ -83,6 +84,7 @@ def as_json(
         "ram": _ram_json(snapshot, runs=runs),
         "devices": [_device_json(device, decoded) for device in snapshot.devices],
         "device_bytes": snapshot.device_bytes,
+        "handlers": [handler_json(state) for state in snapshot.handlers],
     }
     if sections:
         document["sections"] = [_record_json(record) for record in snapshot.records]
@@ -102,6 +104,7 @@ def as_text(snapshot: Snapshot, file: str, *, runs: bool) -> str:
         f"Devices: {len(snapshot.devices)}, with {size_text(snapshot.device_bytes)} of state",
         "",
         *_device_lines(snapshot),
+        *_handler_lines(snapshot),
     ]
     return "\n".join(lines).rstrip()
 
@@ -275,6 +278,13 @@ def _run_lines(snapshot: Snapshot) -> Iterator[str]:
         yield f"Pages of {printable(block.name)}"
         yield ""
         yield from table(rows, [">", ">", "<", ">"], indent=2)
+
+
+def _handler_lines(snapshot: Snapshot) -> Iterator[str]:
+    rows = [row for state in snapshot.handlers for row in handler_lines(state)]
+    if rows:
+        yield from ["", "State that has no named fields", ""]
+        yield from table(rows, ["<", "<"], indent=2)
 
 
 def _device_lines(snapshot: Snapshot) -> list[str]:

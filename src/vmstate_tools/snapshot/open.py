@@ -13,6 +13,7 @@ from vmstate_tools.core.source import FileSource, open_source
 from vmstate_tools.device.decode import DecodedDevice, decode_device
 from vmstate_tools.device.reader import DeviceReader
 from vmstate_tools.device.vmdesc import Vmdesc, parse_vmdesc
+from vmstate_tools.handlers.table import FULL, HandlerState, Readers, StatesReader, read_full
 from vmstate_tools.ram.image import RamImage
 from vmstate_tools.ram.index import RamIndex
 from vmstate_tools.ram.reader import IDSTR as RAM
@@ -79,6 +80,8 @@ class Snapshot:
     """Without blocks where the stream holds no memory."""
     stopped: LocatedError | None
     """Why reading had to stop before the end, for those who asked to have what was read."""
+    states: Sequence[HandlerState] = ()
+    """What the sections of iterative handlers beside `ram` hold."""
     directory: Path | None = None
     """The snapshot directory, if it is one."""
     manifest: Manifest | None = None
@@ -126,6 +129,11 @@ class Snapshot:
             for section in self.sections
             if section.kind is SectionKind.FULL
         )
+
+    @cached_property
+    def handlers(self) -> tuple[HandlerState, ...]:
+        """What the handlers hold, beside `ram`, that have no vmsd and so no field has a name."""
+        return (*self.states, *map(self._full_state, filter(self._is_handler, self.devices)))
 
     @property
     def device_bytes(self) -> int:
@@ -177,6 +185,25 @@ class Snapshot:
         repeated = any(self.ram.counts(block.name).repeated for block in self.ram.blocks)
         return find_kind(capabilities, self.records, pages_repeated=repeated)
 
+    def _is_handler(self, device: Device) -> bool:
+        # A device that was passed by its footer is no longer there in a pipe.
+        return device.name in FULL and (device.problem is None or self.source.searchable)
+
+    def _full_state(self, device: Device) -> HandlerState:
+        content = problem = None
+        try:
+            content = read_full(self.source, device.name, device.offset, device.size)
+        except LocatedError as error:
+            problem = error
+        return HandlerState(
+            name=device.name,
+            instance_id=device.instance_id,
+            version_id=device.version_id,
+            section_id=device.section_id,
+            content=content,
+            problem=problem,
+        )
+
     def _find(self, kind: type[RecordType]) -> RecordType | None:
         return next((record for record in self.records if isinstance(record, kind)), None)
 
@@ -205,6 +232,8 @@ def read_snapshot(
     """
     preamble = read_preamble(source)
     ram_reader = RamReader(preamble, on_first_page)
+    states_reader = StatesReader()
+    readers = Readers({RAM: ram_reader}, states_reader)
     parsed: list[Vmdesc] = []
 
     def make_device_reader(description: Description) -> DeviceReader:
@@ -214,7 +243,7 @@ def read_snapshot(
     records: list[Record] = []
     stopped: LocatedError | None = None
     try:
-        for record in walk(source, preamble, {RAM: ram_reader}, make_device_reader):
+        for record in walk(source, preamble, readers, make_device_reader):
             records.append(record)
             if isinstance(record, Command) and record.code == CommandCode.POSTCOPY_RAM_DISCARD:
                 ram_reader.discard(source, record)
@@ -228,6 +257,7 @@ def read_snapshot(
         records=tuple(records),
         ram=ram_reader.index or RamIndex((), preamble.page_size),
         stopped=stopped,
+        states=states_reader.states,
     )
     if parsed:
         snapshot.vmdesc = parsed[0]  # it need not be parsed again

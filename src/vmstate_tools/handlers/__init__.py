@@ -1,0 +1,1 @@
+"""Handlers beside `ram` that no vmsd describes: their payloads walked, and what they hold."""

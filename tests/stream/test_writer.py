@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ram_streams
 from builders import stream as build
 from builders.sources import bytes_source
 from vmstate_tools.core.errors import TruncatedError
@@ -64,6 +65,12 @@ def test_real_stream_is_written_back_byte_for_byte(real_stream: RealStream) -> N
         out = io.BytesIO()
         write_records(source, read_snapshot(source).records, out)
     assert out.getvalue() == real_stream.path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ram_streams.NAMES)
+def test_memory_in_any_form_is_written_back_byte_for_byte(name: str) -> None:
+    data = ram_streams.ram_stream(name).data
+    assert rewritten(data) == data
 
 
 def test_section_that_was_passed_by_its_footer_is_carried_as_bytes() -> None:

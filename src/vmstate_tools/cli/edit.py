@@ -14,7 +14,7 @@ from vmstate_tools.cli.options import (
     quiet_option,
     snapshot_argument,
 )
-from vmstate_tools.cli.output import open_output
+from vmstate_tools.cli.output import open_output, refuse_json_beside_stream
 from vmstate_tools.cli.progress import progress, total_bytes
 from vmstate_tools.core.errors import UsageError
 from vmstate_tools.reports import edit as report
@@ -56,9 +56,7 @@ def command(
     true or false, or for bytes as many hex digits as there are.
     """
     assignments = [parse_assignment(setting) for setting in settings]
-    to_stdout = str(output) == "-"
-    if to_stdout and json_output:
-        raise UsageError("standard output is for the stream (-o -), so it cannot have JSON too")
+    refuse_json_beside_stream(output, json_output=json_output)
     with open_output(output, force=force) as out, open_snapshot(snapshot) as opened:
         if not opened.source.searchable:
             raise UsageError(f"{snapshot} is read only once, so it cannot be edited; save it first")
@@ -67,5 +65,5 @@ def command(
             size = write_pieces(opened.source, edited_pieces(opened, edits), out, advance)
     if json_output:
         click.echo(json.dumps(report.as_json(edits, str(snapshot), str(output), size), indent=2))
-    elif not to_stdout:
+    elif str(output) != "-":
         click.echo(report.as_text(edits))

@@ -28,6 +28,7 @@ COMMANDS = {
     "snapshot": "Take a snapshot of a running VM into the new directory DIR, without stopping it.",
     "list": "List snapshot directories, and whether their disks are still there.",
     "restore": "Start QEMU from a snapshot; it goes on after this command ends.",
+    "convert": "Write a snapshot in another form: every page of memory once.",
     "edit": "Set fields of devices in a new stream that still loads.",
     "demo": "Show a snapshot being taken, read, checked and restored, on a guest of our own.",
 }

@@ -7,10 +7,21 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from vmstate_tools.core.atomic import atomic_write
+from vmstate_tools.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def refuse_json_beside_stream(path: Path, *, json_output: bool) -> None:
+    """Make sure that a stream and a document do not go to the same place.
+
+    Raises:
+        UsageError: they would.
+    """
+    if str(path) == "-" and json_output:
+        raise UsageError("standard output is for the stream, so it cannot have JSON too")
 
 
 @contextmanager

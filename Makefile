@@ -2,7 +2,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast bench docs fixtures clean
+.PHONY: demo test test-fast bench docs fixtures fuzz clean
+FUZZ_SECONDS ?= 600
 
 demo: $(VENV)/.installed
 	scripts/install-qemu
@@ -28,6 +29,10 @@ fixtures: $(VENV)/.installed-dev
 	scripts/install-qemu --for-tests
 	PYTHONPATH=tests $(BIN)/python -m scripts.fixtures
 	PYTHONPATH=tests $(BIN)/python -m scripts.fixtures.memory
+
+# Look for input that the reader does not survive; see docs/testing.md.
+fuzz: $(VENV)/.installed-dev
+	PYTHONPATH=tests nice $(BIN)/python -m scripts.fuzz --seconds $(FUZZ_SECONDS) --folder build/fuzz
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	scripts/make-venv $(VENV)

@@ -1,0 +1,1 @@
+"""A coverage-guided search for bytes that the reader does not survive."""

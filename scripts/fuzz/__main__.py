@@ -1,0 +1,53 @@
+"""Search for some time; what is found is written into a folder, and the program fails.
+
+    PYTHONPATH=tests python -m scripts.fuzz [--seconds N] [--folder FOLDER] [FILE...]
+
+With files, those alone are run: to see a finding again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import atheris
+
+from scripts.fuzz.seeds import MAX_STREAM_BYTES, iter_seeds
+
+with atheris.instrument_imports(include=["vmstate_tools"]):
+    from scripts.fuzz.target import examine
+
+
+def main() -> None:
+    """Run libFuzzer, which ends the process."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="how long to search")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("build/fuzz"),
+        help="where the corpus grows, and findings are kept",
+    )
+    parser.add_argument("files", type=Path, nargs="*", help="inputs to run instead of searching")
+    options = parser.parse_args()
+    folder: Path = options.folder
+    words = [f"-artifact_prefix={folder}/", f"-max_len={MAX_STREAM_BYTES}"]
+    if options.files:
+        words += map(str, options.files)
+    else:
+        words += [f"-max_total_time={options.seconds}", str(_make_corpus(folder))]
+    atheris.Setup([sys.argv[0], *words], examine)
+    atheris.Fuzz()
+
+
+def _make_corpus(folder: Path) -> Path:
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for name, data in iter_seeds():
+        (corpus / name).write_bytes(data)
+    return corpus
+
+
+if __name__ == "__main__":
+    main()

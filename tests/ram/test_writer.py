@@ -79,7 +79,8 @@ def normalised(snapshot: Snapshot) -> bytes:
 
 
 def snapshot_of(blocks: dict[str, int], records: bytes) -> Snapshot:
-    data = build.header() + build.section(build.START, build.ram_setup(blocks) + build.ram_eos())
+    data = build.header() + build.configuration(subsections=build.page_bits(12))
+    data += build.section(build.START, build.ram_setup(blocks) + build.ram_eos())
     data += build.section(build.PART, records + build.ram_eos()) + build.eof()
     return read_snapshot(bytes_source(data))
 
@@ -105,6 +106,27 @@ def test_encoded_pages_are_written_plain() -> None:
     records = build.ram_zero(P, block="r", fill=0x5A) + build.ram_page(0, build.page(1))
     found = normalised(snapshot_of({"r": 2 * P}, records))
     assert found == build.ram_pages("r", [build.page(1), b"\x5a" * P])
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 600])
+def test_pages_in_any_order_come_out_by_address(count: int) -> None:
+    pages: list[bytes | None] = [build.page(number) for number in range(1, count + 1)]
+    backwards = [
+        build.ram_page(number * P, page or EMPTY, block=None if number < count - 1 else "r")
+        for number, page in reversed(list(enumerate(pages)))
+    ]
+    found = normalised(snapshot_of({"r": count * P}, b"".join(backwards)))
+    assert found == build.ram_pages("r", pages)
+
+
+@pytest.mark.parametrize("count", [15, 16, 300])
+def test_long_and_short_runs_are_written_alike(count: int) -> None:
+    pages: list[bytes | None] = [build.page(number) for number in range(1, count + 1)]
+    again = build.ram_page((count // 2) * P, build.page(777))
+    expected = [*pages]
+    expected[count // 2] = build.page(777)
+    found = normalised(snapshot_of({"r": count * P}, build.ram_pages("r", pages) + again))
+    assert found == build.ram_pages("r", expected)
 
 
 PAGE = st.none() | st.just(EMPTY) | st.integers(1, 9).map(build.page)

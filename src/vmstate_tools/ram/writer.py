@@ -5,7 +5,7 @@ QEMU 10.0.2 migration/ram.c, ram_save_setup(), save_page_header() and save_zero_
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 STEP_BYTES = 1 << 20
 """Content that is made into records at once: it fits into the cache of a processor."""
+
+SCATTERED_PAGES = 16
+"""Runs that are shorter are brought together before they are written: a run costs as much as the
+copying of several pages."""
 
 END_OF_SECTION = WORD.pack(Flag.EOS)
 
@@ -52,15 +56,14 @@ def block_list(blocks: Iterable[tuple[str, int, int | None]]) -> bytes:
 
 
 class PageWriter:
-    """Makes page records; like their reader, it remembers the block of the last one."""
+    """Makes page records; like their reader, it remembers the block of the last one.
+
+    Attributes:
+        page_size: Target page size in bytes.
+    """
 
     def __init__(self, page_size: int) -> None:
-        """Make one.
-
-        Args:
-            page_size: Target page size in bytes.
-        """
-        self._page_size = page_size
+        self.page_size = page_size
         self._block: str | None = None
 
     def pages(
@@ -76,7 +79,7 @@ class PageWriter:
             is_zero = _zero_pages(part)
             bounds = [0, *(np.flatnonzero(np.diff(is_zero)) + 1).tolist(), len(part)]
             for first, end in pairwise(bounds):
-                start = address + first * self._page_size
+                start = address + first * self.page_size
                 if is_zero[first]:
                     yield self.zero(block, start, end - first)
                 else:
@@ -109,7 +112,7 @@ class PageWriter:
         self, offset: int, data: bytes | memoryview
     ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
         """Yield offset and pages, shape (n, page_size), of about STEP_BYTES each."""
-        page_size = self._page_size
+        page_size = self.page_size
         pages = np.frombuffer(data, np.uint8).reshape(-1, page_size)
         step = max(1, STEP_BYTES // page_size)
         for first in range(0, len(pages), step):
@@ -120,7 +123,7 @@ class PageWriter:
     ) -> Iterator[bytes | memoryview]:
         yield self._head(block, offset, _PAGE)
         yield pages[0].data
-        records = np.empty((len(pages) - 1, WORD.size + self._page_size), np.uint8)
+        records = np.empty((len(pages) - 1, WORD.size + self.page_size), np.uint8)
         records[:, : WORD.size] = self._words(offset, len(pages), _PAGE)
         records[:, WORD.size :] = pages[1:]
         yield records.reshape(-1).data
@@ -135,7 +138,7 @@ class PageWriter:
 
     def _words(self, offset: int, page_count: int, kind: int) -> npt.NDArray[np.uint8]:
         """Return the words of all records but the first; shape (page_count - 1, 8)."""
-        numbers = np.arange(1, page_count, dtype=np.uint64) * np.uint64(self._page_size)
+        numbers = np.arange(1, page_count, dtype=np.uint64) * np.uint64(self.page_size)
         words = (numbers + np.uint64(offset)) | np.uint64(kind | _CONTINUE)
         return words.astype(">u8").view(np.uint8).reshape(-1, WORD.size)
 
@@ -147,26 +150,53 @@ def iter_page_records(source: ByteSource, image: RamImage) -> Iterator[Piece]:
         source: What `image` reads.
     """
     writer = PageWriter(image.index.page_size)
+    data = source.read_at(0, source.size_to_end(), "page")
     for block in image.index.blocks:
-        for run in image.index.iter_runs(block.name):
-            yield from _run_records(source, image, writer, block.name, run)
+        runs = image.index.iter_runs(block.name)
+        # Every page is in one run, so runs that follow each other are pages that do.
+        for is_scattered, group in groupby(runs, _is_scattered):
+            if is_scattered:
+                yield from _scattered_records(data, writer, block.name, group)
+            else:
+                for run in group:
+                    yield from _run_records(data, image, writer, block.name, run)
+
+
+def _is_scattered(run: PageRun) -> bool:
+    return run.kind is PageKind.STORED and run.page_count < SCATTERED_PAGES
+
+
+def _scattered_records(
+    data: memoryview, writer: PageWriter, block: str, runs: Iterator[PageRun]
+) -> Iterator[Piece]:
+    """Yield the records of short runs, whose pages are brought together first."""
+    page_size = writer.page_size
+    while batch := list(islice(runs, max(1, STEP_BYTES // page_size))):
+        contents = [
+            data[offset : offset + page_size]
+            for run in batch
+            for offset in range(
+                run.data_offset,
+                run.data_offset + run.page_count * run.data_stride,
+                run.data_stride,
+            )
+        ]
+        yield from writer.stored(block, batch[0].first_page * page_size, b"".join(contents))
 
 
 def _run_records(
-    source: ByteSource, image: RamImage, writer: PageWriter, block: str, run: PageRun
+    data: memoryview, image: RamImage, writer: PageWriter, block: str, run: PageRun
 ) -> Iterator[Piece]:
-    page_size = image.index.page_size
+    page_size = writer.page_size
     offset = run.first_page * page_size
     if run.kind is PageKind.ZERO:
         yield writer.zero(block, offset, run.page_count)
     elif run.kind is PageKind.STORED:
         end = run.data_offset + (run.page_count - 1) * run.data_stride + page_size
-        if run.data_stride == WORD.size + page_size:
+        if run.data_stride == page_size:
+            yield from writer.stored(block, offset, data[run.data_offset : end])
+        else:
             yield from writer.copied(block, offset, Extent(start=run.data_offset, end=end))
-            return
-        for start in range(run.data_offset, end, STEP_BYTES):
-            data = source.read_at(start, min(STEP_BYTES, end - start), "page")
-            yield from writer.stored(block, offset + start - run.data_offset, data)
     elif run.kind is not PageKind.ABSENT:
         for page in range(run.first_page, run.first_page + run.page_count):
             yield from writer.stored(block, page * page_size, image.read_page(block, page))

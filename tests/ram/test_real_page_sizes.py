@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from builders.evidence import evidence
-from builders.sources import bytes_source
+from builders.sources import both_sources, bytes_source
 from vmstate_tools.checks.ram_complete import ram_complete
 from vmstate_tools.snapshot.open import read_snapshot
 
@@ -41,6 +41,13 @@ def test_the_page_size_is_found_and_no_page_is_lost(name: str) -> None:
     assert sum(count.stored for count in counts) == expected["records"]["stored"]
     assert sum(count.zero for count in counts) == expected["records"]["zero"]
     assert list(ram_complete(seen)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_pipe_the_first_pages_tell_their_size(name: str) -> None:
+    data, expected = load(name)
+    for source in both_sources(data):
+        assert read_snapshot(source).ram.page_size == expected["page_size"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ from vmstate_tools.ram.blocks import read_blocks
 from vmstate_tools.ram.discard import read_discard
 from vmstate_tools.ram.index import RamIndex
 from vmstate_tools.ram.mapped import stored_pages
+from vmstate_tools.ram.page_size import guess_page_size
 from vmstate_tools.ram.pages import PageScanner
 from vmstate_tools.ram.wire import VERSION, WORD
 from vmstate_tools.stream.records import SectionKind
@@ -83,7 +84,7 @@ class RamReader:
         found = read_discard(source, command)
         blocks = () if self.index is None else self.index.blocks
         block = next((block for block in blocks if block.name == found.block), None)
-        page_size = self._preamble.page_size
+        page_size = self._preamble.page_size if self.index is None else self.index.page_size
         for start, length in zip(found.start.tolist(), found.length.tolist(), strict=True):
             if block is None or start + length > block.size or (start | length) % page_size:
                 problem = f"{length:#x} bytes at {start:#x} of block {found.block!r} are taken back"
@@ -101,8 +102,11 @@ class RamReader:
             raise UnsupportedError(problem, source=source.name, offset=section.offset, field=IDSTR)
         configuration = self._preamble.configuration
         capabilities = () if configuration is None else configuration.capabilities
-        page_size = self._preamble.page_size
         offset = section.payload_offset
+        page_size = self._preamble.page_size
+        # Whoever waits for the first page must have it before we wait for the second.
+        if not self._preamble.page_size_stated and self._on_first_page is None:
+            page_size = guess_page_size(source, offset) or page_size
         blocks, end = read_blocks(source, offset, page_size, capabilities)
         try:
             self.index = RamIndex(blocks, page_size)

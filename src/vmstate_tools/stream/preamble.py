@@ -48,10 +48,12 @@ def read_preamble(source: ByteSource) -> Preamble:
         configuration = _read_configuration(source, end)
         end = configuration.end
     description = find_description(source, end) if source.searchable else None
+    page_size = _find_page_size(source, configuration, end, description)
     return Preamble(
         header=header,
         configuration=configuration,
-        page_size=_find_page_size(source, configuration, end, description),
+        page_size=page_size or DEFAULT_PAGE_BYTES,
+        page_size_stated=page_size is not None,
         description=description,
         end=end,
     )
@@ -131,18 +133,14 @@ def _find_page_size(
     configuration: Configuration | None,
     offset: int,
     description: Description | None,
-) -> int:
-    """Return the target page size: as the stream says, in any of three places, or the default."""
+) -> int | None:
+    """Return the target page size, if the stream says it in any of three places."""
     if configuration is not None and configuration.page_bits is not None:
         return 1 << configuration.page_bits
     advised = _find_advised_page_size(source, offset)
     if advised is not None:
         return advised
-    if description is not None:
-        described = _find_described_page_size(source, description)
-        if described is not None:
-            return described
-    return DEFAULT_PAGE_BYTES
+    return None if description is None else _find_described_page_size(source, description)
 
 
 def _find_advised_page_size(source: ByteSource, offset: int) -> int | None:

@@ -141,6 +141,8 @@ class Preamble:
     """None for machine types up to 2.3, which have no such section."""
     page_size: int
     """Target page size in bytes."""
+    page_size_stated: bool
+    """Whether the stream says so; otherwise it is the one that most machines have."""
     description: Description | None
     """The description, where the source could be searched for it beforehand."""
     end: int

@@ -1,6 +1,6 @@
 """Search for some time; what is found is written into a folder, and the program fails.
 
-    PYTHONPATH=tests python -m scripts.fuzz [--seconds N] [--folder FOLDER] [FILE...]
+    PYTHONPATH=tests python -m scripts.fuzz [OPTION...] [FILE...]
 
 With files, those alone are run: to see a finding again.
 """
@@ -29,23 +29,33 @@ def main() -> None:
         default=Path("build/fuzz"),
         help="where the corpus grows, and findings are kept",
     )
+    parser.add_argument(
+        "--max-bytes",
+        type=int,
+        default=MAX_STREAM_BYTES,
+        help="of an input: with 8192, no real stream is left, but many more are tried",
+    )
     parser.add_argument("files", type=Path, nargs="*", help="inputs to run instead of searching")
     options = parser.parse_args()
     folder: Path = options.folder
-    words = [f"-artifact_prefix={folder}/", f"-max_len={MAX_STREAM_BYTES}"]
+    words = [f"-artifact_prefix={folder}/", f"-max_len={options.max_bytes}"]
     if options.files:
         words += map(str, options.files)
     else:
-        words += [f"-max_total_time={options.seconds}", str(_make_corpus(folder))]
+        words += [
+            f"-max_total_time={options.seconds}",
+            str(_make_corpus(folder, options.max_bytes)),
+        ]
     atheris.Setup([sys.argv[0], *words], examine)
     atheris.Fuzz()
 
 
-def _make_corpus(folder: Path) -> Path:
+def _make_corpus(folder: Path, max_bytes: int) -> Path:
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for name, data in iter_seeds():
-        (corpus / name).write_bytes(data)
+        if len(data) <= max_bytes:
+            (corpus / name).write_bytes(data)
     return corpus
 
 

@@ -30,6 +30,7 @@ def iter_seeds() -> Iterator[tuple[str, bytes]]:
     yield "precopy", _whole(end=True)
     yield "no-footers", stream.stream(machine=None, footers=False)
     yield "no-description", stream.stream(described=False)
+    yield "early-device", _early_device()
     yield from _encoded_pages()
     yield from _handlers()
 
@@ -41,6 +42,18 @@ def _whole(*, end: bool = False) -> bytes:
     }
     subsections = stream.page_bits(8) + stream.uuid() + stream.capabilities("x-none")
     return stream.stream(blocks, subsections=subsections, page_size=PAGE, end=end)
+
+
+def _early_device() -> bytes:
+    """Devices such as virtio-mem come before guest memory."""
+    devices = [stream.Device(idstr="early", section_id=9), stream.Device(idstr="timer")]
+    return b"".join(
+        [
+            *(stream.header(), stream.configuration(), devices[0].section()),
+            stream.ram_sections({"ram": [stream.page(1), b""]}),
+            *(devices[1].section(), stream.eof(), stream.description(stream.vmdesc(devices))),
+        ]
+    )
 
 
 def _encoded_pages() -> Iterator[tuple[str, bytes]]:

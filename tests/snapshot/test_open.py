@@ -256,3 +256,18 @@ def test_a_real_stream_is_read_whole(real_stream: RealStream) -> None:
                 (device["name"], device["instance_id"], device["version"])
                 for device in expected["devices"]
             ]
+
+
+def test_a_device_before_guest_memory_is_decoded_from_a_file_only() -> None:
+    early = build.Device(idstr="early", section_id=9)
+    data = b"".join(
+        [
+            *(build.header(), build.configuration(), early.section()),
+            *(build.ram_sections(PAGES), DEVICES[0].section(), build.eof()),
+            build.description(build.vmdesc([early, DEVICES[0]])),
+        ]
+    )
+    from_file, from_pipe = read_snapshot(BytesSource(data, "x")), read_snapshot(pipe(data))
+    assert from_file.decode(from_file.devices[0]) is not None
+    with pytest.raises(UnsupportedError, match="a pipe cannot be read again"):
+        from_pipe.decode(from_pipe.devices[0])

@@ -13,7 +13,13 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, Self
 
-from vmstate_tools.core.errors import FormatError, HostError, TruncatedError, UsageError
+from vmstate_tools.core.errors import (
+    FormatError,
+    HostError,
+    TruncatedError,
+    UnsupportedError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,11 +178,18 @@ class ForwardSource:
         return self._kept_offset + len(self._kept)
 
     def window(self, offset: int, minimum: int, field: str) -> memoryview:
-        """See ByteSource. `offset` must not lie before the last release."""
+        """See ByteSource.
+
+        Raises:
+            UnsupportedError: `offset` lies before the last release: a device that comes before
+                guest memory has passed when its description comes.
+        """
         self._fill(offset + minimum)
+        if offset < self._kept_offset:
+            problem = "this has passed: a pipe cannot be read again (give a file)"
+            raise UnsupportedError(problem, source=self.name, offset=offset, field=field)
         if self._end < offset + minimum:
             raise _truncated(self.name, offset, minimum, self._end, field)
-        assert offset >= self._kept_offset, "asked for bytes that were released"
         return self._kept[offset - self._kept_offset :]
 
     def read_at(self, offset: int, length: int, field: str) -> memoryview:

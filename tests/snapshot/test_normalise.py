@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import pytest
 
 from builders import stream as build
 from builders.sources import bytes_source
+from ram_streams import ram_stream
 from vmstate_tools.core.errors import UnsupportedError
 from vmstate_tools.snapshot.normalise import normalised_pieces
 from vmstate_tools.snapshot.open import open_snapshot, read_snapshot
@@ -97,6 +99,18 @@ def test_postcopy_is_refused() -> None:
     package = build.packaged(build.command(build.POSTCOPY_LISTEN))
     with pytest.raises(UnsupportedError, match=r"^guest.mig: a postcopy stream"):
         normalised(FRONT + SETUP + package + part() + END + build.eof())
+
+
+def test_fixed_places_together_with_shared_memory_are_refused() -> None:
+    source = bytes_source(ram_stream("mapped-10.0").data)
+    snapshot = read_snapshot(source)
+    assert snapshot.configuration is not None
+    capabilities = ("x-ignore-shared", "mapped-ram")
+    both = dataclasses.replace(snapshot.configuration, capabilities=capabilities)
+    records = [both if record == snapshot.configuration else record for record in snapshot.records]
+    snapshot = dataclasses.replace(snapshot, records=records)
+    with pytest.raises(UnsupportedError, match="x-ignore-shared, mapped-ram together"):
+        write_pieces(source, normalised_pieces(snapshot), io.BytesIO())
 
 
 def test_real_stream_keeps_memory_and_devices(real_stream: RealStream) -> None:

@@ -28,15 +28,20 @@ class Conversion:
 
 def as_text(done: Conversion) -> str:
     """Return a line or two."""
-    saved_percent = 100 - 100 * done.size_bytes / done.source_bytes
-    change = f"{abs(saved_percent):.0f} % {'larger' if saved_percent < 0 else 'smaller'}"
-    lines = [f"{printable(done.output)}: {size_text(done.size_bytes)}, {change}"]
+    lines = [f"{printable(done.output)}: {size_text(done.size_bytes)}, {_change_text(done)}"]
     if done.repeated_pages:
         lines[0] += f", without {count_text(done.repeated_pages, 'repeated page')}"
     if done.recovered_pages:
         found = count_text(done.recovered_pages, "page")
         lines.append(f"recovered {found} that QEMU had not marked as stored")
     return "\n".join(lines)
+
+
+def _change_text(done: Conversion) -> str:
+    percent = round(100 * (done.size_bytes / done.source_bytes - 1))
+    if not percent:
+        return "as large as before"
+    return f"{abs(percent)} % {'larger' if percent > 0 else 'smaller'}"
 
 
 def as_json(done: Conversion) -> dict[str, Any]:

@@ -296,6 +296,7 @@ async def _take_moment(
         was_running=plan.was_running,
         first_page=stream.first_page,
     )
+    stream.recording.go_on()
     layers.switched = moment.disks_switched
     guardian.disarm()
     if moment.failure is not None:

@@ -12,6 +12,8 @@ Without disks QEMU's own stop is enough, and there is nothing for us to do but w
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +22,12 @@ from vmstate_tools.qemu.migrate import ACTIVE, read_status
 from vmstate_tools.qemu.overlays import overlay_transaction
 
 if TYPE_CHECKING:
-    import asyncio
-
     from vmstate_tools.qemu.overlays import Overlay
     from vmstate_tools.qemu.session import Event, Session
+
+WATCH_SECONDS = 0.02
+"""How often to ask where nothing depends on us: each question takes time from QEMU's main thread,
+which is what resumes the guest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,8 @@ async def freeze(
     failure = switch_failure or migrate_failure
     if migrate_failure is None:
         # Without the disks too: QEMU is about to stop the VM, and only then can it go on for good.
+        if was_running and not outer_stop:
+            await _watch_from_afar(session, first_page)
         unprotected = await _wait_until_protected(session, first_page, was_running=was_running)
         failure = failure or unprotected
     if outer_stop:
@@ -89,6 +95,13 @@ async def _failure(task: asyncio.Task[Any] | None) -> QemuError | None:
     except QemuError as error:
         return error
     return None
+
+
+async def _watch_from_afar(session: Session, first_page: asyncio.Event) -> None:
+    """Wait until pages are saved, or never will be, where QEMU resumes the guest by itself."""
+    while not first_page.is_set() and (await read_status(session)).state in ACTIVE:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(first_page.wait(), WATCH_SECONDS)
 
 
 async def _wait_until_protected(

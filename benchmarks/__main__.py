@@ -16,6 +16,7 @@ from benchmarks.machine import machine_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from benchmarks.effort import Effort
     from benchmarks.figures import Case
@@ -28,36 +29,37 @@ BENCHMARKS: dict[str, Callable[[Effort], Iterator[Case]]] = {
 }
 
 
-def main() -> int:
-    """Measure and print; return 1 if a goal was missed."""
+def main() -> None:
+    """Measure and print."""
     options = _parse()
     effort = replace(QUICK if options.quick else FULL, patience_seconds=options.patience)
     if options.rounds:
         effort = replace(effort, rounds=options.rounds, command_rounds=options.rounds)
-    facts = machine_facts(find_qemus())
+    facts = machine_facts(find_qemus(effort))
     out = sys.stderr if options.json else sys.stdout
     print(*(f"{name}: {fact}" for name, fact in facts.items()), sep="\n", file=out)
-    measured: dict[str, list[Case]] = {}
-    for name in options.names or BENCHMARKS:
-        print(f"\n== {name}", file=out)
-        measured[name] = []
-        for found in BENCHMARKS[name](effort):
-            case = found if effort.judged else without_goals(found)
-            measured[name].append(case)
-            print(f"\n{as_text(case)}", file=out, flush=True)
+    measured = {name: _measure(name, effort, out) for name in options.names or BENCHMARKS}
     missed = [line for cases in measured.values() for case in cases for line in missed_goals(case)]
-    print(f"\n{len(missed)} goals were missed", *missed, sep="\n  ", file=out)
+    print(f"\ngoals missed: {len(missed)}", *missed, sep="\n  ", file=out)
     if options.json:
-        cases = {name: [as_json(case) for case in cases] for name, cases in measured.items()}
-        print(json.dumps({"machine": facts, "benchmarks": cases}, indent=1))
-    return int(bool(missed))
+        found = {name: [as_json(case) for case in cases] for name, cases in measured.items()}
+        print(json.dumps({"machine": facts, "benchmarks": found}, indent=1))
+
+
+def _measure(name: str, effort: Effort, out: TextIO) -> list[Case]:
+    """Run a benchmark, showing each case as soon as it is there."""
+    print(f"\n== {name}", file=out)
+    cases = []
+    for found in BENCHMARKS[name](effort):
+        case = found if effort.judged else without_goals(found)
+        print(f"\n{as_text(case)}", file=out, flush=True)
+        cases.append(case)
+    return cases
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS)
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each way")
     parser.add_argument(
         "--patience",
@@ -68,8 +70,11 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: to see that it runs")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := set(options.names) - BENCHMARKS.keys():
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

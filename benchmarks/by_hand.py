@@ -69,6 +69,8 @@ def save_stopped(vm: Vm, target: Path) -> None:
         vm.qmp("stop")
         vm.qmp("migrate", uri=URI)
         wait_until_saved(vm)
+        while vm.status != "postmigrate":  # until then QEMU refuses to go on
+            pass
         vm.qmp("cont")
 
 

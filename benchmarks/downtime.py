@@ -81,7 +81,7 @@ STOPPED = Way(
 
 def measure(effort: Effort) -> Iterator[Case]:
     """Measure all cases."""
-    for qemu in find_qemus():
+    for qemu in find_qemus(effort):
         for memory_mib in effort.guest_sizes_mib:
             for workload in (IDLE, FLAT_OUT):
                 yield from _measure_guest(qemu, workload, memory_mib, effort)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class Effort:
     """Sizes and repetitions."""
 
+    qemu_count: int
     rounds: int
     """How often each way to save a VM has its turn."""
     snapshots_of_a_vm: int
@@ -20,7 +21,8 @@ class Effort:
     index_mib: int
     """Guest memory of the streams that are made up for the index."""
     linux: bool
-    """Whether a Linux guest is inspected too; it takes half a minute to fill its memory."""
+    """Whether a Linux guest is inspected too, where it was prepared: it takes half a minute to
+    fill its memory."""
     judged: bool
     """Whether the goals apply."""
     patience_seconds: float = 0
@@ -28,6 +30,7 @@ class Effort:
 
 
 FULL = Effort(
+    qemu_count=2,
     rounds=7,
     snapshots_of_a_vm=3,
     guest_sizes_mib=(256, 1024),
@@ -37,6 +40,7 @@ FULL = Effort(
     judged=True,
 )
 QUICK = Effort(
+    qemu_count=1,
     rounds=1,
     snapshots_of_a_vm=2,
     guest_sizes_mib=(16,),

@@ -15,6 +15,7 @@ from vmstate_tools.guest.image import make_boot_disk, make_data_disk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from benchmarks.effort import Effort
     from vms import Qemu, Vm
 
 UNTOUCHED_MIB = 4
@@ -41,8 +42,8 @@ IDLE = Workload(name="idle", pages_per_timer_tick=64, dirty_mib=1)
 FLAT_OUT = Workload(name="flat out", pages_per_timer_tick=0, dirty_mib=None)
 
 
-def find_qemus() -> list[Qemu]:
-    """Return the QEMUs to measure with.
+def find_qemus(effort: Effort) -> list[Qemu]:
+    """Return the QEMUs to measure with, the system's own first.
 
     Raises:
         SystemExit: there is none.
@@ -50,7 +51,7 @@ def find_qemus() -> list[Qemu]:
     found = [qemu for qemu in (vms.system_qemu(), vms.newer_qemu()) if qemu is not None]
     if not found:
         raise SystemExit("no QEMU is installed: run scripts/install-qemu --for-tests")
-    return found
+    return found[: effort.qemu_count]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import vms
 from benchmarks import ROOT, by_hand, commands, reading
 from benchmarks.commands import python_command, run_to_end, vmstate_command
 from benchmarks.figures import Case, Series
@@ -40,7 +41,7 @@ def measure(effort: Effort) -> Iterator[Case]:
         HELP_SECONDS,
     )
     memory_mib = effort.guest_sizes_mib[-1]
-    qemu = find_qemus()[0]
+    qemu = find_qemus(effort)[0]
     workload = replace(FLAT_OUT, dirty_mib=round(memory_mib * PART_IN_USE))
     with tempfile.TemporaryDirectory(prefix="vmsb-") as folder:
         path = Path(folder) / "built-in"
@@ -48,7 +49,7 @@ def measure(effort: Effort) -> Iterator[Case]:
             by_hand.allow_background_snapshot(vm)
             by_hand.snapshot_without_disks(vm, path)
         yield from _measure_stream(path, f"built-in guest of {memory_mib} MiB", effort)
-    if effort.linux:
+    if effort.linux and vms.linux_arguments() is not None:
         with tempfile.TemporaryDirectory(prefix="vmsb-") as folder:
             path = Path(folder) / "linux"
             with running_linux(qemu, memory_mib, round(memory_mib * PART_IN_USE_BY_LINUX)) as vm:

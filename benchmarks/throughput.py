@@ -34,7 +34,7 @@ class Save(NamedTuple):
 def measure(effort: Effort) -> Iterator[Case]:
     """Measure all cases: each with one VM, that all ways save by turns."""
     memory_mib = effort.guest_sizes_mib[-1]
-    for qemu in find_qemus():
+    for qemu in find_qemus(effort):
         for workload in (IDLE, FLAT_OUT):
             yield _measure_guest(qemu, workload, memory_mib, effort)
 
